@@ -1,0 +1,1 @@
+"""Controlling neural level sets: samplers, losses, attacks, surfaces and the benchmark around them."""

@@ -1,0 +1,47 @@
+"""The command line: one verb a function, each a thin call into the package.
+
+Heavy imports stay inside the verbs, so that ``nls --help`` and a Snakemake dry run answer at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nls.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return 0, or 2 after printing one line about bad input."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.verb(arguments)
+    except UserError as error:
+        print(f"nls: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nls", description="Benchmarks for Controlling Neural Level Sets.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for add in (_add_run,):
+        add(verbs)
+    return parser
+
+
+def _add_run(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("run", help="run one spec file into a run directory")
+    parser.add_argument("spec", type=Path, metavar="SPEC.yaml")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.set_defaults(verb=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from nls.experiments import run_spec
+
+    run_spec(arguments.spec, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
