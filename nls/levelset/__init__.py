@@ -1,0 +1,29 @@
+"""Section 2 of the paper: sampling neural level sets, and samples as functions of the parameters."""
+
+from nls.levelset.false_position import SegmentRoots, false_position
+from nls.levelset.fields import (
+    ClassMargin,
+    Field,
+    class_margin,
+    evaluation_mode,
+    values_and_jacobian,
+    values_of,
+)
+from nls.levelset.newton import Projection, minimal_norm_solution, project, pseudo_inverse
+from nls.levelset.sample_network import SampleNetwork
+
+__all__ = [
+    "ClassMargin",
+    "Field",
+    "Projection",
+    "SampleNetwork",
+    "SegmentRoots",
+    "class_margin",
+    "evaluation_mode",
+    "false_position",
+    "minimal_norm_solution",
+    "project",
+    "pseudo_inverse",
+    "values_and_jacobian",
+    "values_of",
+]

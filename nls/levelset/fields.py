@@ -1,0 +1,76 @@
+"""Fields F(x; θ): R^d → R^l, their Jacobians, and the modes of the module behind them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class Field(Protocol):
+    """A map of points ``(n, *shape)`` to values ``(n,)`` (for l = 1) or ``(n, l)``, sample by sample.
+
+    ``context`` holds further tensors with one row a sample, such as labels; whatever takes a subset of the
+    points takes the same rows of the context. A module whose samples interact, as in training-mode batch
+    normalisation, is not a field: call it in evaluation mode.
+    """
+
+    def __call__(self, points: Tensor, *context: Tensor) -> Tensor:
+        """Return the values of the points."""
+
+
+def values_of(field: Field, points: Tensor, context: Sequence[Tensor] = ()) -> Float[Tensor, "n l"]:
+    """Evaluate ``field`` and return its values with an explicit last axis of size l."""
+    return field(points, *context).reshape(len(points), -1)
+
+
+def values_and_jacobian(
+    field: Field, points: Float[Tensor, "n *shape"], context: Sequence[Tensor] = ()
+) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l *shape"]]:
+    """Return ``F(p; θ)`` and ``D_x F(p; θ)`` at every point, both without a graph.
+
+    One backward pass an output. Only the gradient with respect to the points is formed: parameters receive
+    none, and none is computed for them.
+    """
+    with torch.enable_grad():
+        points = points.detach().requires_grad_(True)
+        values = values_of(field, points, context)
+        outputs = values.shape[1]
+        rows = [
+            torch.autograd.grad(values[:, row].sum(), points, retain_graph=row + 1 < outputs)[0]
+            for row in range(outputs)
+        ]
+    return values.detach(), torch.stack(rows, dim=1)
+
+
+def class_margin(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return ``F^y = f_y − max_{i≠y} f_i`` (Eq. 1): positive where class y wins, zero on its boundary."""
+    index = labels[:, None]
+    others = logits.scatter(1, index, -torch.inf)
+    return logits.gather(1, index)[:, 0] - others.amax(dim=1)
+
+
+class ClassMargin(nn.Module):
+    """The field ``F^y`` of a classifier; its context is the labels ``(n,)``."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, points: Float[Tensor, "n *shape"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the margin of every point for its own label."""
+        return class_margin(self.classifier(points), labels)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put ``module`` into evaluation mode and give every submodule its own mode back afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -1,0 +1,113 @@
+"""Generalized Newton projection onto level sets (Section 2.1, Eq. 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from nls.levelset.fields import Field, values_and_jacobian
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Points after the projection and everything that the sample network needs of them.
+
+    Attributes:
+        points: the final points, ``(n, *shape)``.
+        levels: the value ``c = F(p)`` reached, ``(n, l)``; the wanted level up to the tolerance where the
+            iteration converged, and the level that the point is a sample of where it did not.
+        jacobian: ``D_x F(p)``, ``(n, l, *shape)``.
+        converged: whether ``|F(p) − level|∞`` is within the tolerance, ``(n,)``.
+    """
+
+    points: Float[Tensor, "n *shape"]
+    levels: Float[Tensor, "n l"]
+    jacobian: Float[Tensor, "n l *shape"]
+    converged: Bool[Tensor, " n"]
+
+
+def project(
+    field: Field,
+    points: Float[Tensor, "n *shape"],
+    level: float | Float[Tensor, "n l"] = 0.0,
+    *,
+    context: Sequence[Tensor] = (),
+    tolerance: float = 1e-5,
+    max_iterations: int = 20,
+) -> Projection:
+    """Move every point to the level set by ``p ← p − J†(F(p) − level)`` with ``J† = Jᵀ(J Jᵀ)⁻¹``.
+
+    Each iteration works on the points that have not converged. A point whose Jacobian has lost its rank stops
+    where it is. Nothing is differentiated through, parameters keep their gradients as they were, and the
+    module behind the field keeps its mode.
+
+    Args:
+        field: the field; see ``Field``.
+        points: where to start, floating point.
+        level: the wanted level, one number or a value for each point and output.
+        context: further tensors of the field, one row a point.
+        tolerance: largest accepted ``|F(p) − level|``, in units of F.
+        max_iterations: the most Newton steps of a point (10 to 20 in the paper).
+
+    Raises:
+        ValueError: ``points`` is not floating point, or ``max_iterations`` is negative.
+    """
+    if not points.is_floating_point():
+        raise ValueError(f"points must be floating point, not {points.dtype}")
+    if max_iterations < 0:
+        raise ValueError(f"max_iterations must not be negative, not {max_iterations}")
+    points = points.detach().clone()
+    levels, jacobian = values_and_jacobian(field, points, context)
+    target = torch.as_tensor(level, dtype=levels.dtype, device=levels.device).expand_as(levels)
+    moving = torch.arange(len(points), device=points.device)
+    for _ in range(max_iterations):
+        residual = levels[moving] - target[moving]
+        step, regular = minimal_norm_solution(jacobian[moving], residual)
+        onward = (residual.abs().amax(dim=1) > tolerance) & regular
+        moving = moving[onward]
+        if len(moving) == 0:
+            break
+        points[moving] -= step[onward]
+        levels[moving], jacobian[moving] = values_and_jacobian(
+            field, points[moving], [rows[moving] for rows in context]
+        )
+    converged = (levels - target).abs().amax(dim=1) <= tolerance
+    return Projection(points, levels, jacobian, converged)
+
+
+def minimal_norm_solution(
+    jacobian: Float[Tensor, "n l *shape"], residual: Float[Tensor, "n l"]
+) -> tuple[Float[Tensor, "n *shape"], Bool[Tensor, " n"]]:
+    """Return ``s = J† r``, the smallest solution of ``J s = r``, and where J has full rank (0 elsewhere)."""
+    flat = jacobian.flatten(2)
+    coefficients, regular = _solve_gram(flat, residual[:, :, None])
+    step = torch.einsum("nld,nl->nd", flat, coefficients[:, :, 0])
+    return step.reshape(jacobian.shape[:1] + jacobian.shape[2:]), regular
+
+
+def pseudo_inverse(jacobian: Float[Tensor, "n l *shape"]) -> Float[Tensor, "n l *shape"]:
+    """Return ``J† = Jᵀ(J Jᵀ)⁻¹`` with the axis of size l first, zero where J has lost its rank."""
+    flat = jacobian.flatten(2)
+    identity = torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device).expand(len(flat), -1, -1)
+    coefficients, _ = _solve_gram(flat, identity)
+    return (coefficients.mT @ flat).reshape(jacobian.shape)
+
+
+def _solve_gram(flat: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve ``(J Jᵀ) x = right`` with rows scaled to length 1, so that only angles decide the rank."""
+    length = torch.linalg.vector_norm(flat, dim=2)
+    # Squares and reciprocals of lengths beyond these bounds leave the number range.
+    bounds = torch.finfo(flat.dtype)
+    usable = ((length > bounds.tiny**0.5) & (length < bounds.max**0.5)).all(dim=1)
+    scale = torch.where(usable[:, None], length, 1.0)
+    unit = torch.where(usable[:, None, None], flat / scale[:, :, None], 0.0)
+    gram = unit @ unit.mT
+    factor, info = torch.linalg.cholesky_ex(gram)
+    pivots = factor.diagonal(dim1=1, dim2=2)
+    regular = usable & (info == 0) & (pivots.square().amin(dim=1) > 8 * bounds.eps)
+    identity = torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)
+    factor = torch.where(regular[:, None, None], factor, identity)
+    solution = torch.cholesky_solve(right / scale[:, :, None], factor) / scale[:, :, None]
+    return torch.where(regular[:, None, None], solution, 0.0), regular
