@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nls.errors import UserError
+from nls.errors import RunError, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nls: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"nls: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,0 +1,108 @@
+"""Checkpoints: by time and on a signal, whole, with the one before kept."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from nls.engine.files import written_whole
+
+Note = Callable[[str], None]
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop, and its state is on the disk."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}; the checkpoint is written")
+        self.signal_number = signal_number
+
+
+class Checkpoint:
+    """State of a run that outlives the process.
+
+    A run calls :meth:`offer` once a step; the state is written when ``seconds`` have passed since the last
+    time, or at once after SIGTERM or SIGUSR1, which then end the run. Two generations are kept: if the newest
+    cannot be read, the one before is taken, and said. The state is made of tensors, numbers, strings, lists
+    and dictionaries, and is read without executing code. Torch's own random states travel along.
+
+    Args:
+        folder: the run directory.
+        identity: what the state belongs to; a checkpoint of another identity is put aside, and said.
+        seconds: time between two checkpoints.
+        note: receives what a person should know.
+    """
+
+    def __init__(self, folder: Path, identity: str, seconds: float, note: Note) -> None:
+        self.newest = folder / "checkpoint.pt"
+        self.previous = folder / "checkpoint.previous.pt"
+        self.identity = identity
+        self.seconds = seconds
+        self.note = note
+        self._written = time.monotonic()
+        self._signal: int | None = None
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the newest readable state of this run and restore torch's random states; None to start anew."""
+        for path in (self.newest, self.previous):
+            if not path.exists():
+                continue
+            try:
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self.note(f"checkpoint {path.name} cannot be read ({reason}); taking the one before")
+                continue
+            if content["identity"] != self.identity:
+                self.note(f"checkpoint {path.name} belongs to other settings; starting anew")
+                return None
+            torch.set_rng_state(content["random"]["cpu"])
+            if content["random"]["cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(content["random"]["cuda"])
+            return content["state"]
+        return None
+
+    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Write ``state()`` if it is time to; after a signal, write it and raise :class:`Interrupted`."""
+        if self._signal is None and time.monotonic() - self._written < self.seconds:
+            return
+        self._write(state())
+        if self._signal is not None:
+            raise Interrupted(self._signal)
+
+    def remove(self) -> None:
+        """Delete both generations, at success."""
+        self.newest.unlink(missing_ok=True)
+        self.previous.unlink(missing_ok=True)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM and SIGUSR1 as requests to write a checkpoint and stop."""
+
+        def remember(number: int, _: FrameType | None) -> None:
+            self._signal = number
+
+        before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _write(self, state: dict[str, Any]) -> None:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        content = {
+            "identity": self.identity,
+            "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
+            "state": state,
+        }
+        with written_whole(self.newest) as temporary:
+            torch.save(content, temporary)
+            if self.newest.exists():
+                self.newest.replace(self.previous)
+        self._written = time.monotonic()

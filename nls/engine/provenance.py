@@ -1,0 +1,60 @@
+"""Where a run's numbers come from: code, packages, machine."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nls.engine.devices import device_name
+
+PACKAGES = (
+    "nls",
+    "torch",
+    "torchvision",
+    "torchattacks",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scikit-image",
+    "trimesh",
+)
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Return commit, package versions, Python, platform, device and threads."""
+    return {
+        "commit": code_commit(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
+    }
+
+
+def code_commit() -> str | None:
+    """Return the commit of the checkout that the code runs from, with ``+changes`` if files differ from it."""
+    here = Path(__file__).resolve().parent
+    commit = _git(here, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return commit + ("+changes" if _git(here, "status", "--porcelain", "--", "..") else "")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=30
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,181 @@
+"""A run: one spec carried out in one directory."""
+
+import csv
+import hashlib
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nls.engine.checkpoint import Checkpoint
+from nls.engine.devices import choose_device
+from nls.engine.files import write_json, write_yaml, written_whole
+from nls.engine.progress import Progress
+from nls.engine.provenance import describe
+from nls.engine.seeds import make_deterministic
+from nls.engine.settings import RunSpec, read_yaml
+from nls.errors import RunError, UserError
+
+SPEC, METRICS, HISTORY = "spec.yaml", "metrics.json", "history.csv"
+PROVENANCE, FAILURE, HEARTBEAT = "provenance.json", "failure.json", "progress.json"
+
+Spec = TypeVar("Spec", bound=RunSpec)
+Recipe = Callable[[Spec, "Run"], Mapping[str, Any]]
+
+
+class Run:
+    """What a recipe is handed: the device, and one place for each kind of result.
+
+    Attributes:
+        directory: the run directory.
+        device: where the computing happens.
+        checkpoint: see :class:`Checkpoint`; recipes go through :meth:`resume` and :meth:`offer`.
+        progress: see :class:`Progress`.
+        history: rows of ``history.csv``, in the order of the run.
+    """
+
+    def __init__(self, directory: Path, spec: RunSpec, device: torch.device) -> None:
+        self.directory = directory
+        self.device = device
+        self.notes: list[str] = []
+        self.data: dict[str, Any] = {}
+        self.history: list[dict[str, float | int | str]] = []
+        self.progress = Progress(directory / HEARTBEAT)
+        identity = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+        self.checkpoint = Checkpoint(directory, identity, spec.checkpoint_minutes * 60, self.note)
+        self.interruptions = 0
+        self._began = time.monotonic()
+        self._earlier = 0.0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds spent on the run, earlier processes included up to their last checkpoint."""
+        return self._earlier + time.monotonic() - self._began
+
+    def note(self, message: str) -> None:
+        """Print what a reader of the results must know, such as a fallback, and keep it in the provenance."""
+        print(f"note: {message}", flush=True)
+        self.notes.append(message)
+
+    def resume(self) -> dict[str, Any] | None:
+        """Return the state that :meth:`offer` last wrote, with history and notes put back; None at a fresh start."""
+        saved = self.checkpoint.load()
+        if saved is None:
+            return None
+        self.history = saved["history"]
+        self.notes = saved["notes"] + self.notes
+        self.interruptions = saved["interruptions"] + 1
+        self._earlier = saved["wall_seconds"]
+        print(f"resuming after {self._earlier:.0f} s of work", flush=True)
+        return saved["state"]
+
+    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Let the checkpoint be written if it is time to; call it once a step. See :meth:`Checkpoint.offer`."""
+        self.checkpoint.offer(
+            lambda: {
+                "state": state(),
+                "history": self.history,
+                "notes": self.notes,
+                "interruptions": self.interruptions,
+                "wall_seconds": self.wall_seconds,
+            }
+        )
+
+    def require_finite(self, loss: Tensor | float, **where: int) -> float:
+        """Return the loss as a number.
+
+        Raises:
+            RunError: the loss is not finite; ``where`` (step, seed) is in the message.
+        """
+        value = float(loss)
+        if not math.isfinite(value):
+            place = ", ".join(f"{name} {number}" for name, number in where.items())
+            raise RunError(f"the loss is {value} at {place}; a smaller learning rate may help")
+        return value
+
+    def save_weights(self, state: Mapping[str, Tensor], name: str = "weights.safetensors") -> None:
+        """Write tensors whole, as safetensors."""
+        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        with written_whole(self.directory / name) as temporary:
+            save_file(tensors, temporary)
+
+
+def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
+    """Carry out one run; ``metrics.json`` appears last and says that the run is complete.
+
+    A directory that holds the same run already is left alone, so no work is done twice.
+
+    Raises:
+        UserError: the directory holds another run, or another process is at work in it.
+        RunError: the run failed; the reason is in ``failure.json`` too, for the tables.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone_in(directory):
+        resolved = spec.model_dump(mode="json")
+        if (directory / METRICS).exists():
+            if read_yaml(directory / SPEC) != resolved:
+                raise UserError(f"{directory}: holds another run; choose another --out or delete it")
+            print(f"{directory}: the run is complete already; delete the directory to run it again")
+            return
+        (directory / FAILURE).unlink(missing_ok=True)
+        make_deterministic(spec.threads)
+        device = choose_device(spec.device)
+        write_yaml(directory / SPEC, resolved)
+        run = Run(directory, spec, device)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        with _reason_kept(directory), run.checkpoint.listening():
+            metrics = recipe(spec, run)
+            _write_history(directory / HISTORY, run.history)
+            provenance = describe(device) | {
+                "started": started,
+                "wall_seconds": round(run.wall_seconds, 2),
+                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "interruptions": run.interruptions,
+                "data": run.data,
+                "notes": run.notes,
+            }
+            write_json(directory / PROVENANCE, provenance)
+            write_json(directory / METRICS, metrics)
+        (directory / HEARTBEAT).unlink(missing_ok=True)
+        run.checkpoint.remove()
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    lock = FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{directory}: another process is at work in it; wait for it or choose another --out"
+        ) from error
+    with lock:
+        yield
+
+
+@contextmanager
+def _reason_kept(directory: Path) -> Iterator[None]:
+    """Keep why a run failed, so that the tables can say it; an interruption is not a failure."""
+    try:
+        yield
+    except Exception as error:
+        write_json(directory / FAILURE, {"reason": f"{type(error).__name__}: {error}"})
+        (directory / HEARTBEAT).unlink(missing_ok=True)
+        raise
+
+
+def _write_history(path: Path, rows: list[dict[str, float | int | str]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,107 @@
+"""Settings read from YAML: strict models whose errors name the file, the key and what is allowed."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from nls.errors import UserError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Settings(BaseModel):
+    """Base of every configuration and spec: unknown keys and wrong types are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RunSpec(Settings):
+    """What every run's spec holds; each experiment adds its own settings.
+
+    ``experiment/run`` names the run's directory inside the suite's results.
+    """
+
+    suite: str
+    experiment: str
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    device: Device = "auto"
+    threads: int = Field(1, ge=1)
+    data_root: str = "data"
+    checkpoint_minutes: float = Field(5.0, gt=0)
+
+    def datasets(self) -> list[str]:
+        """Names of the datasets that must have been fetched before the run."""
+        return []
+
+    def user_files(self) -> list[str]:
+        """Python files of the user that the run executes."""
+        return []
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; name a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}); mend the file") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no mapping of keys to values; see config/README.md")
+    return value
+
+
+def parse(model: type[Model], values: dict[str, Any], source: str) -> Model:
+    """Check ``values`` against ``model``.
+
+    Raises:
+        UserError: names ``source``, the first wrong key, and the allowed values.
+    """
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise UserError(f"{source}: {_first_problem(model, error)}") from error
+
+
+def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> str:
+    # An unknown key explains the missing one that it was meant to be, so it goes first.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem = problems[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        allowed = _keys_beside(model, problem["loc"])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown key {key!r}; {hint}allowed: {', '.join(allowed)}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """List the keys of the model that holds the key at ``location``."""
+    current: Any = model
+    for part in location[:-1]:
+        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
+            current = _model_inside(current.model_fields[str(part)].annotation)
+    return list(current.model_fields)
+
+
+def _model_inside(annotation: Any) -> Any:
+    """Return the model class in an annotation such as ``Model | None`` or ``dict[str, Model]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = [_model_inside(argument) for argument in getattr(annotation, "__args__", ())]
+    return next((found for found in inside if found is not None), None)
