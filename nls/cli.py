@@ -4,6 +4,7 @@ Heavy imports stay inside the verbs, so that ``nls --help`` and a Snakemake dry 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nls", description="Benchmarks for Controlling Neural Level Sets.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for add in (_add_run,):
+    for add in (
+        _add_run,
+        _add_data,
+    ):
         add(verbs)
     return parser
 
@@ -44,6 +48,31 @@ def _run(arguments: argparse.Namespace) -> None:
     from nls.experiments import run_spec
 
     run_spec(arguments.spec, arguments.out)
+
+
+def _add_data(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("data", help="obtain datasets and make scans")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    fetch = actions.add_parser("fetch", help="obtain, check and lay out one dataset")
+    fetch.add_argument("name", metavar="NAME", help="mnist fashion_mnist cifar10 digits bodies faust curves")
+    fetch.add_argument("--root", type=Path, required=True, metavar="DIR")
+    fetch.add_argument(
+        "--mirror",
+        default=os.environ.get("NLS_MIRROR") or None,
+        metavar="DIR_OR_URL",
+        help="holds NAME/OFFICIAL_FILE or NAME.npz; default: the environment variable NLS_MIRROR",
+    )
+    fetch.add_argument(
+        "--archive", type=Path, metavar="PATH", help="MPI-FAUST as its site gives it, for faust"
+    )
+    fetch.set_defaults(verb=_data_fetch)
+
+
+def _data_fetch(arguments: argparse.Namespace) -> None:
+    from nls.data import fetch
+
+    fetch(arguments.name, arguments.root, arguments.mirror, arguments.archive)
 
 
 if __name__ == "__main__":
