@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nls.errors import RunError, UserError
+from nls.errors import Interrupted, RunError, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"nls: {error}", file=sys.stderr)
         return 1
+    except Interrupted as stop:
+        print(f"nls: {stop}; the same command goes on from there", file=sys.stderr)
+        return 128 + stop.signal_number
     return 0
 
 

@@ -11,16 +11,9 @@ from typing import Any
 import torch
 
 from nls.engine.files import written_whole
+from nls.errors import Interrupted
 
 Note = Callable[[str], None]
-
-
-class Interrupted(BaseException):
-    """A signal asked the run to stop, and its state is on the disk."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name}; the checkpoint is written")
-        self.signal_number = signal_number
 
 
 class Checkpoint:
