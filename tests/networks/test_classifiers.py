@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+from nls.errors import UserError
+from nls.networks.classifiers import build_classifier
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters"),
+    [
+        ("convnet4a", (1, 28), 312_202),
+        ("convnet4a-linear-head", (1, 28), 312_202),
+        ("convnet4b", (3, 32), 2_466_858),
+        ("resnet18", (3, 32), 11_173_962),
+    ],
+)
+def test_parameter_counts_and_logits(name, shape, parameters):
+    channels, side = shape
+    network = build_classifier(name, channels, side, 10)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert network(torch.rand(2, channels, side, side)).shape == (2, 10)
+
+
+def test_the_linear_head_is_linear_and_the_published_one_is_not():
+    def relus(name):
+        head = build_classifier(name, 1, 28, 10).head
+        return sum(isinstance(part, nn.ReLU) for part in head)
+
+    assert relus("convnet4a") == 2
+    assert relus("convnet4a-linear-head") == 0
+    head = build_classifier("convnet4a-linear-head", 1, 28, 10).head
+    a, b = torch.randn(2, 1, 1024)
+    torch.testing.assert_close(head(a) + head(b), head(a + b) + head(torch.zeros(1, 1024)))
+
+
+def test_both_heads_take_the_same_weights():
+    published, linear = (build_classifier(n, 1, 28, 10) for n in ("convnet4a", "convnet4a-linear-head"))
+    # The ReLUs shift the indices inside the head, the shapes stay.
+    assert [p.shape for p in published.parameters()] == [p.shape for p in linear.parameters()]
+
+
+def test_digits_sized_images():
+    assert build_classifier("convnet-small", 1, 8, 10)(torch.rand(3, 1, 8, 8)).shape == (3, 10)
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(UserError, match="unknown network 'vgg'.*resnet18"):
+        build_classifier("vgg", 1, 28, 10)
