@@ -71,11 +71,25 @@ def _add_data(verbs: argparse._SubParsersAction) -> None:
     )
     fetch.set_defaults(verb=_data_fetch)
 
+    scan = actions.add_parser("scan", help="scan a mesh with virtual cameras")
+    scan.add_argument("mesh", type=Path, metavar="MESH", help="any mesh file; y up, metres")
+    scan.add_argument("-o", "--out", type=Path, required=True, metavar="SCAN.ply")
+    scan.add_argument("--points", type=int, default=170_000, metavar="N")
+    scan.add_argument("--noise", type=float, default=0.0005, metavar="METRES", help="standard deviation")
+    scan.add_argument("--seed", type=int, default=0, metavar="S")
+    scan.set_defaults(verb=_data_scan)
+
 
 def _data_fetch(arguments: argparse.Namespace) -> None:
     from nls.data import fetch
 
     fetch(arguments.name, arguments.root, arguments.mirror, arguments.archive)
+
+
+def _data_scan(arguments: argparse.Namespace) -> None:
+    from nls.data.scanner import scan_file
+
+    scan_file(arguments.mesh, arguments.out, arguments.seed, arguments.points, arguments.noise)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""Random crop and horizontal flip, a batch at a time on the images' device."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int64, Shaped
+from torch import Tensor
+
+from nls.engine.seeds import torch_stream
+
+
+@dataclass(frozen=True)
+class CropFlip:
+    """One epoch's augmentation of a training set of n images: pad with zeros, crop back, flip half of them.
+
+    The draws are those of ``RandomCrop(padding)`` and ``RandomHorizontalFlip()`` in torchvision. They belong to
+    the image's place in the training set, not to its place in a batch, so the order and size of batches and the
+    device do not change what becomes of an image.
+    """
+
+    shift: Int64[Tensor, "n 2"]
+    flip: Bool[Tensor, " n"]
+    padding: int
+
+    @classmethod
+    def draw(cls, n: int, seed: int, epoch: int, device: torch.device | str, padding: int = 4) -> "CropFlip":
+        """Draw shifts in 0..2·padding (down, right) and flips for n images of one epoch."""
+        stream = torch_stream(seed, "augment", epoch)
+        shift = torch.randint(0, 2 * padding + 1, (n, 2), generator=stream)
+        flip = torch.rand(n, generator=stream) < 0.5
+        return cls(shift.to(device), flip.to(device), padding)
+
+    def __call__(
+        self, images: Shaped[Tensor, "b c h w"], index: Int64[Tensor, " b"]
+    ) -> Shaped[Tensor, "b c h w"]:
+        """Augment images (any type) that stand at ``index`` in the training set; all on the draws' device."""
+        height, width = images.shape[2:]
+        padded = F.pad(images, (self.padding,) * 4)
+        across = torch.arange(width, device=images.device).expand(len(images), width)
+        across = torch.where(self.flip[index, None], across.flip(1), across) + self.shift[index, 1:]
+        down = torch.arange(height, device=images.device) + self.shift[index, :1]
+        # Channels last, so that each gathered pixel brings all its channels.
+        rows = torch.arange(len(images), device=images.device)[:, None, None]
+        crop = padded.permute(0, 2, 3, 1)[rows, down[:, :, None], across[:, None, :]]
+        return crop.permute(0, 3, 1, 2).contiguous()
