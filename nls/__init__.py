@@ -1,5 +1,17 @@
 """Controlling neural level sets: samplers, losses, attacks, surfaces and the benchmark around them."""
 
+import importlib
+from typing import Any
+
 from nls.levelset import SampleNetwork, project
 
-__all__ = ["SampleNetwork", "project"]
+# Imported on first use: their packages take seconds.
+_LATER = {"attack": "nls.attacks"}
+
+__all__ = ["SampleNetwork", "attack", "project"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)

@@ -1,0 +1,32 @@
+"""Attacks on classifiers, and honest reports of what they leave."""
+
+from nls.attacks.ball import Ball, Norm
+from nls.attacks.library import LIBRARY_ATTACKS, Effort, library_attack
+from nls.attacks.masking import masking_reasons, vanishing_share
+from nls.attacks.model import check_examples, is_correct, under_attack
+from nls.attacks.pgd import LOSSES, NEVER, Attacked, Loss, Precision, ascend, bfloat16_is_native, pgd
+from nls.attacks.report import ATTACKS, AttackReport, attack
+
+__all__ = [
+    "ATTACKS",
+    "LIBRARY_ATTACKS",
+    "LOSSES",
+    "NEVER",
+    "AttackReport",
+    "Attacked",
+    "Ball",
+    "Effort",
+    "Loss",
+    "Norm",
+    "Precision",
+    "ascend",
+    "attack",
+    "bfloat16_is_native",
+    "check_examples",
+    "is_correct",
+    "library_attack",
+    "masking_reasons",
+    "pgd",
+    "under_attack",
+    "vanishing_share",
+]

@@ -45,5 +45,5 @@ def test_digits_sized_images():
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(UserError, match="unknown network 'vgg'.*resnet18"):
+    with pytest.raises(UserError, match=r"unknown network 'vgg'.*resnet18"):
         build_classifier("vgg", 1, 28, 10)

@@ -1,0 +1,100 @@
+"""Attacks of the torchattacks package: APGD, targeted APGD, FAB and Square (Croce and Hein, 2020).
+
+What this file changes: step counts are the published ones (the package's defaults are ten steps, also inside its
+``AutoAttack``); the global random state and the parameters' gradients stay as they were; the module and each of
+its parts gets its own mode back; and the package's verdict is not used: points are cut to the ball and judged by
+the caller.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nls.attacks.ball import Ball
+from nls.attacks.model import under_attack
+from nls.engine.vision import torchvision  # noqa: F401  torchattacks imports torchvision
+from nls.errors import UserError
+
+import torchattacks  # isort: skip
+
+LibraryAttack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the attacks work; the defaults are those of AutoAttack's standard version.
+
+    Attributes:
+        apgd_steps: steps of APGD, and of targeted APGD for every target.
+        fab_steps: steps of targeted FAB for every target.
+        queries: forward passes of Square an example.
+    """
+
+    apgd_steps: int = 100
+    fab_steps: int = 100
+    queries: int = 5000
+
+    def __post_init__(self) -> None:
+        for name in ("apgd_steps", "fab_steps", "queries"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+_MAKERS: dict[str, Callable[..., torchattacks.attack.Attack]] = {
+    "apgd-ce": lambda model, classes, effort, **common: torchattacks.APGD(
+        model, steps=effort.apgd_steps, loss="ce", **common
+    ),
+    "apgd-t": lambda model, classes, effort, **common: torchattacks.APGDT(
+        model, steps=effort.apgd_steps, n_classes=classes, **common
+    ),
+    "fab-t": lambda model, classes, effort, **common: torchattacks.FAB(
+        model, steps=effort.fab_steps, multi_targeted=True, n_classes=classes, **common
+    ),
+    "square": lambda model, classes, effort, **common: torchattacks.Square(
+        model, n_queries=effort.queries, **common
+    ),
+}
+
+LIBRARY_ATTACKS: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+
+
+def library_attack(
+    name: LibraryAttack,
+    model: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    labels: Int[Tensor, " n"],
+    ball: Ball,
+    *,
+    classes: int,
+    effort: Effort,
+    seed: int,
+    batch_size: int = 250,
+) -> Float[Tensor, "n c h w"]:
+    """Return the attack's points, in the ball; equal seeds give equal points.
+
+    Raises:
+        UserError: targeted APGD on fewer than four classes, where its loss is not defined; Square in L2
+            on images of fewer than 5 × 5 pixels.
+    """
+    if name == "apgd-t" and classes < 4:
+        raise UserError(
+            f"targeted APGD needs four classes, the model has {classes}: leave out apgd-t and autoattack"
+        )
+    if name == "square" and ball.norm == "l2" and min(images.shape[2:]) < 5:
+        raise UserError("Square in L2 needs images of 5 x 5 pixels or more: leave out square and autoattack")
+    if len(images) == 0:
+        return images
+    norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
+    devices = [images.device] if images.device.type == "cuda" else []
+    with under_attack(model), torch.random.fork_rng(devices=devices):
+        attacker = _MAKERS[name](model, classes, effort, eps=ball.eps, norm=norm, seed=seed)
+        attacker.set_device(images.device)
+        parts = [
+            attacker(batch, answers).detach()
+            for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True)
+        ]
+    return ball.clip(torch.cat(parts), images)

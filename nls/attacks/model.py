@@ -1,0 +1,93 @@
+"""How an attack sees a model: in evaluation mode, its parameters fixed, its answers checked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from nls.errors import UserError
+from nls.levelset import evaluation_mode
+
+
+@contextmanager
+def under_attack(model: nn.Module) -> Iterator[None]:
+    """Put ``model`` into evaluation mode and let no parameter take a gradient; give both back afterwards."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with evaluation_mode(model):
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+
+def require_finite(logits: Tensor) -> Tensor:
+    """Return ``logits``.
+
+    Raises:
+        UserError: one of them is NaN or infinite, so that no verdict is possible.
+    """
+    if not torch.isfinite(logits).all():
+        raise UserError("the model returns NaN or infinite logits: check its weights and its input range")
+    return logits
+
+
+@torch.no_grad()
+def is_correct(
+    model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], batch_size: int = 250
+) -> Bool[Tensor, " n"]:
+    """Return where the largest logit is the label's, in the images' own precision.
+
+    Raises:
+        UserError: a logit is not finite.
+    """
+    with under_attack(model):
+        parts = [
+            require_finite(model(batch)).argmax(dim=1) == answers
+            for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True)
+        ]
+    return torch.cat(parts)
+
+
+def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
+    """Return the number of classes after checking what is to be attacked.
+
+    Raises:
+        UserError: no examples, images outside [0, 1] or not floating point, a model that does not return one
+            row of finite logits an image, labels out of range.
+    """
+    if len(images) == 0:
+        raise UserError("there are no examples to attack: the dataset or its chosen part is empty")
+    if not images.is_floating_point() or not torch.isfinite(images).all():
+        raise UserError("images must be finite floating point numbers in [0, 1]")
+    low, high = float(images.min()), float(images.max())
+    if low < 0 or high > 1:
+        raise UserError(
+            f"images must lie in [0, 1], not in [{low:.4g}, {high:.4g}]: leave scaling to the model's first layer"
+        )
+    with under_attack(model), torch.no_grad():
+        try:
+            logits = model(images[:1])
+        except RuntimeError as error:
+            shape = tuple(images.shape[1:])
+            raise UserError(
+                f"the model does not take images of shape {shape}: {_first_line(error)}"
+            ) from error
+    if logits.dim() != 2 or len(logits) != 1:
+        raise UserError(
+            f"the model must return logits of shape (n, classes), not {tuple(logits.shape)} for n = 1"
+        )
+    classes = logits.shape[1]
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
+        raise UserError(f"label {wrong} is out of range: the model has {classes} classes")
+    require_finite(logits)
+    return classes
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

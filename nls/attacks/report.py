@@ -1,0 +1,191 @@
+"""Several attacks on one model, and their report: per attack, and the minimum over attacks example by example."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from nls.attacks.ball import Ball, Norm
+from nls.attacks.library import LIBRARY_ATTACKS, Effort, LibraryAttack, library_attack
+from nls.attacks.masking import masking_reasons, vanishing_share
+from nls.attacks.model import check_examples, is_correct
+from nls.attacks.pgd import Loss, Precision, pgd
+from nls.engine.seeds import torch_stream
+from nls.errors import UserError
+
+PGD_ATTACKS: dict[str, Loss] = {"pgd-xent": "xent", "pgd-margin": "margin"}
+ATTACKS = (*PGD_ATTACKS, *LIBRARY_ATTACKS, "autoattack")
+
+
+@dataclass(frozen=True)
+class AttackReport:
+    """What attacks left of a model's accuracy; fractions in [0, 1].
+
+    Attributes:
+        clean: where the model is right without an attack, ``(n,)``.
+        robust: attack to where the model withstood it, ``(n,)``; for PGD, withstood every start.
+        starts: PGD attack to where the model withstood each start, ``(starts, n)``.
+        vanishing: PGD attack to the share of examples where the gradient of its loss vanishes.
+        settings: of the attacks, for the reader of the report.
+    """
+
+    clean: Bool[Tensor, " n"]
+    robust: dict[str, Bool[Tensor, " n"]]
+    starts: dict[str, Bool[Tensor, "starts n"]]
+    vanishing: dict[str, float]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def minimum(self) -> Bool[Tensor, " n"]:
+        """Where the model withstood every attack, ``(n,)``."""
+        return torch.stack([self.clean, *self.robust.values()]).all(dim=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as ``nls attack`` writes it."""
+        accuracy = {name: _share(withstood) for name, withstood in self.robust.items()}
+        reasons = masking_reasons(accuracy, self.vanishing)
+        return {
+            "n": len(self.clean),
+            "clean_accuracy": _share(self.clean),
+            "robust_accuracy": accuracy | {"min": _share(self.minimum)},
+            "mean_over_starts": {name: _share(each.flatten()) for name, each in self.starts.items()},
+            "vanishing_gradient_share": self.vanishing,
+            "gradient_masking": {"flagged": bool(reasons), "reasons": reasons},
+            "settings": self.settings,
+        }
+
+
+def attack(
+    model: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    labels: Int[Tensor, " n"],
+    *,
+    eps: float,
+    attacks: Sequence[str] = ("pgd-xent", "pgd-margin", "autoattack"),
+    norm: Norm = "linf",
+    steps: int = 40,
+    step_size: float = 0.01,
+    restarts: int = 1,
+    effort: Effort | None = None,
+    precision: Precision = "float32",
+    seed: int = 0,
+    batch_size: int = 250,
+) -> AttackReport:
+    """Attack a classifier and report what it withstood.
+
+    PGD runs from ``restarts`` random starts; its figure is the worst case over them, and the mean over starts
+    (which papers often give) stands beside it. ``autoattack`` is AutoAttack's standard ensemble, each member
+    on the examples that the members before have left; members that are asked for by name as well run on all
+    examples and are not run twice. Every verdict is a float32 forward pass of the model in evaluation mode.
+
+    Args:
+        model: images ``(n, c, h, w)`` in [0, 1] to logits ``(n, classes)``; on the images' device.
+        images: what to attack.
+        labels: true classes.
+        eps: radius of the ball, in pixel values.
+        attacks: names of :data:`ATTACKS`.
+        norm: ``linf`` or ``l2``.
+        steps: of PGD.
+        step_size: of PGD, in pixel values.
+        restarts: random starts of PGD.
+        effort: steps and queries of the other attacks; AutoAttack's standard by default.
+        precision: of PGD's gradients; see :func:`pgd`.
+        seed: of every random draw; equal seeds give equal reports on one machine.
+        batch_size: examples in one forward pass.
+
+    Raises:
+        UserError: an unknown attack, ``eps`` < 0, no examples, images outside [0, 1], labels out of range, or
+            a model whose logits are not finite.
+    """
+    ball, effort = Ball(eps, norm), effort or Effort()
+    _check_settings(attacks, steps, step_size, restarts)
+    classes = check_examples(model, images, labels)
+    clean = is_correct(model, images, labels, batch_size)
+    rows = torch.nonzero(clean)[:, 0]
+    report = AttackReport(clean, {}, {}, {})
+
+    for name in attacks:
+        if name not in PGD_ATTACKS:
+            continue
+        loss = PGD_ATTACKS[name]
+        withstood = clean.repeat(restarts, 1)
+        for number in range(restarts):
+            # One stream a start, so that more starts contain fewer.
+            generator = torch_stream(seed, "start", number, device=images.device)
+            start = ball.random(images, generator)[rows]
+            result = pgd(
+                model,
+                images[rows],
+                labels[rows],
+                ball,
+                start,
+                loss=loss,
+                steps=steps,
+                step_size=step_size,
+                precision=precision,
+                batch_size=batch_size,
+            )
+            withstood[number, rows] = ~result.broken
+        report.starts[name] = withstood
+        report.robust[name] = withstood.all(dim=0)
+        report.vanishing[name] = vanishing_share(model, images[rows], labels[rows], loss, batch_size)
+
+    def left_by(name: LibraryAttack, among: Tensor) -> Tensor:
+        """Return where the model withstands ``name``, which works on the examples ``among``."""
+        rows = torch.nonzero(among)[:, 0]
+        points = library_attack(
+            name,
+            model,
+            images[rows],
+            labels[rows],
+            ball,
+            classes=classes,
+            effort=effort,
+            seed=seed,
+            batch_size=batch_size,
+        )
+        left = among.clone()
+        if len(rows):
+            left[rows] = is_correct(model, points, labels[rows], batch_size)
+        return left
+
+    for name in attacks:
+        if name in LIBRARY_ATTACKS:
+            report.robust[name] = left_by(name, clean)
+    if "autoattack" in attacks:
+        left = clean
+        for member in LIBRARY_ATTACKS:
+            left = left & report.robust[member] if member in report.robust else left
+        for member in LIBRARY_ATTACKS:
+            left = left if member in report.robust else left_by(member, left)
+        report.robust["autoattack"] = left
+
+    settings = {
+        "eps": eps,
+        "norm": norm,
+        "pgd": {"steps": steps, "step_size": step_size, "starts": restarts, "precision": precision},
+        "apgd_steps": effort.apgd_steps,
+        "fab_steps": effort.fab_steps,
+        "square_queries": effort.queries,
+        "seed": seed,
+    }
+    return replace(report, settings=settings)
+
+
+def _check_settings(attacks: Sequence[str], steps: int, step_size: float, restarts: int) -> None:
+    unknown = [name for name in attacks if name not in ATTACKS]
+    if unknown:
+        raise UserError(f"unknown attack {unknown[0]!r}: take some of {', '.join(ATTACKS)}")
+    if not attacks:
+        raise UserError(f"no attack is named: take some of {', '.join(ATTACKS)}")
+    if steps < 0 or restarts < 1 or not step_size > 0:
+        raise UserError(
+            f"PGD needs steps >= 0, step size > 0 and restarts >= 1, not {steps}, {step_size} and {restarts}"
+        )
+
+
+def _share(flags: Tensor) -> float:
+    return float(flags.double().mean())
