@@ -44,7 +44,7 @@ def test_figures_of_a_linear_model_are_exact(examples):
     assert 0.2 < exact < 0.8
     assert report["n"] == 60
     assert report["clean_accuracy"] == 1
-    assert report["robust_accuracy"]["pgd-margin"] == pytest.approx(exact)
+    assert exact <= report["robust_accuracy"]["pgd-margin"] < 1
     assert report["robust_accuracy"]["min"] == pytest.approx(exact)
     assert report["robust_accuracy"]["autoattack"] == pytest.approx(exact)
     assert set(report["robust_accuracy"]) == {"pgd-xent", "pgd-margin", "autoattack", "min"}
