@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_run,
         _add_data,
+        _add_attack,
     ):
         add(verbs)
     return parser
@@ -90,6 +91,53 @@ def _data_scan(arguments: argparse.Namespace) -> None:
     from nls.data.scanner import scan_file
 
     scan_file(arguments.mesh, arguments.out, arguments.seed, arguments.points, arguments.noise)
+
+
+def _add_attack(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("attack", help="attack a classifier of your own and report what it withstands")
+    parser.add_argument(
+        "--model", required=True, metavar="FILE.py:FACTORY", help="function that returns the network"
+    )
+    parser.add_argument(
+        "--weights", type=Path, required=True, metavar="PATH", help="its state_dict: .pt or .safetensors"
+    )
+    parser.add_argument(
+        "--dataset", required=True, metavar="NAME", help="mnist fashion_mnist cifar10 digits, or a .npz"
+    )
+    parser.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
+    parser.add_argument("--eps", type=float, required=True, help="radius of the ball, pixels in [0, 1]")
+    parser.add_argument("--norm", choices=("linf", "l2"), default="linf")
+    parser.add_argument(
+        "--attacks",
+        default="pgd-xent,pgd-margin,autoattack",
+        metavar="A,B",
+        help="of pgd-xent pgd-margin apgd-ce apgd-t fab-t square autoattack; default: %(default)s",
+    )
+    parser.add_argument("--steps", type=int, default=40, help="of PGD")
+    parser.add_argument("--step-size", type=float, default=0.01, help="of PGD, in pixel values")
+    parser.add_argument("--restarts", type=int, default=1, help="random starts of PGD")
+    parser.add_argument("--apgd-steps", type=int, default=100)
+    parser.add_argument("--fab-steps", type=int, default=100)
+    parser.add_argument("--queries", type=int, default=5000, help="of Square")
+    parser.add_argument("--limit", type=int, metavar="N", help="attack the first N test images only")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="of PGD's gradients; default: the faster"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=250)
+    parser.add_argument("--out", type=Path, metavar="attack.json")
+    parser.set_defaults(verb=_attack)
+
+
+def _attack(arguments: argparse.Namespace) -> None:
+    from nls.attacks.command import attack_files
+    from nls.attacks.library import Effort
+
+    options = {name: value for name, value in vars(arguments).items() if name != "verb"}
+    effort = Effort(*(options.pop(name) for name in ("apgd_steps", "fab_steps", "queries")))
+    attacks = [name.strip() for name in options.pop("attacks").split(",") if name.strip()]
+    attack_files(attacks=attacks, effort=effort, **options)
 
 
 if __name__ == "__main__":

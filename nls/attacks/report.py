@@ -101,7 +101,7 @@ def attack(
             a model whose logits are not finite.
     """
     ball, effort = Ball(eps, norm), effort or Effort()
-    _check_settings(attacks, steps, step_size, restarts)
+    _check_settings(attacks, steps, step_size, restarts, batch_size)
     classes = check_examples(model, images, labels)
     clean = is_correct(model, images, labels, batch_size)
     rows = torch.nonzero(clean)[:, 0]
@@ -175,12 +175,16 @@ def attack(
     return replace(report, settings=settings)
 
 
-def _check_settings(attacks: Sequence[str], steps: int, step_size: float, restarts: int) -> None:
+def _check_settings(
+    attacks: Sequence[str], steps: int, step_size: float, restarts: int, batch_size: int
+) -> None:
     unknown = [name for name in attacks if name not in ATTACKS]
     if unknown:
         raise UserError(f"unknown attack {unknown[0]!r}: take some of {', '.join(ATTACKS)}")
     if not attacks:
         raise UserError(f"no attack is named: take some of {', '.join(ATTACKS)}")
+    if batch_size < 1:
+        raise UserError(f"the batch size must be at least 1, not {batch_size}")
     if steps < 0 or restarts < 1 or not step_size > 0:
         raise UserError(
             f"PGD needs steps >= 0, step size > 0 and restarts >= 1, not {steps}, {step_size} and {restarts}"
