@@ -23,7 +23,8 @@ class Field(Protocol):
 
 def values_of(field: Field, points: Tensor, context: Sequence[Tensor] = ()) -> Float[Tensor, "n l"]:
     """Evaluate ``field`` and return its values with an explicit last axis of size l."""
-    return field(points, *context).reshape(len(points), -1)
+    values = field(points, *context)
+    return values[:, None] if values.dim() == 1 else values
 
 
 def values_and_jacobian(

@@ -1,0 +1,57 @@
+"""Losses of binary classifiers: what they are given, cross-entropy, and the output-space hinge."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nls.engine.user_code import is_user_code, load_user_code
+from nls.errors import UserError
+
+
+class BinaryLoss(Protocol):
+    """A training loss of a scalar network; labels are −1 and +1.
+
+    A user's own loss is a class with this call whose settings are the arguments of its constructor.
+    """
+
+    def __call__(
+        self, network: nn.Module, points: Float[Tensor, "n *shape"], labels: Float[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+
+
+class CrossEntropy:
+    """``mean log(1 + exp(−y F(x)))``."""
+
+    def __call__(
+        self, network: nn.Module, points: Float[Tensor, "n *shape"], labels: Float[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+        return nn.functional.softplus(-labels * network(points).flatten()).mean()
+
+
+class Hinge:
+    """``mean max(0, 1 − y F(x))``: the margin measured in the output, not in the input."""
+
+    def __call__(
+        self, network: nn.Module, points: Float[Tensor, "n *shape"], labels: Float[Tensor, " n"]
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+        return (1 - labels * network(points).flatten()).clamp_min(0).mean()
+
+
+def make_loss(name: str, kinds: Mapping[str, type], settings: Mapping[str, Any]) -> Any:
+    """Return the loss ``name`` of ``kinds``, or a user's ``file.py:Class``, built with ``settings``.
+
+    Raises:
+        UserError: the class does not take the settings, or the user's file cannot be loaded.
+    """
+    kind = load_user_code(name) if is_user_code(name) else kinds[name]
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise UserError(
+            f"{name}: does not take the settings {dict(settings)} ({error}); mend the config"
+        ) from error
