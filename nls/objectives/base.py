@@ -1,0 +1,59 @@
+"""What training hands to a loss of a classifier, and what robust losses share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where training is.
+
+    Attributes:
+        epoch: epochs gone by, with the fraction of the running one.
+        generator: the training's random stream on the images' device.
+    """
+
+    epoch: float
+    generator: torch.Generator
+
+
+class ClassifierLoss(Protocol):
+    """A training loss of a classifier.
+
+    A user's own method is a class with this call in a file; the arguments of its constructor are its settings,
+    and a config names it ``file.py:Class``. The model comes in training mode, and its parameters take gradients
+    from what is returned only; ``nls.attacks.under_attack`` is the mode to search in.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "n c h w"],
+        labels: Int[Tensor, " n"],
+        moment: Moment,
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch; images lie in [0, 1]."""
+
+
+def warmed_up(start: float, end: float, epochs: float, epoch: float) -> float:
+    """Return a value that goes linearly from ``start`` to ``end`` over the first ``epochs`` epochs."""
+    return end if epoch >= epochs else start + (end - start) * epoch / epochs
+
+
+def box(
+    images: Float[Tensor, "n c h w"], radius: float | Float[Tensor, "n 1 1 1"]
+) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
+    """Return the least and the largest pixel values within ``radius`` of the images and in [0, 1]."""
+    return (images - radius).clamp_min(0), (images + radius).clamp_max(1)
+
+
+def uniform_in(
+    lower: Float[Tensor, "*shape"], upper: Float[Tensor, "*shape"], generator: torch.Generator
+) -> Float[Tensor, "*shape"]:
+    """Draw uniformly between two bounds."""
+    share = torch.rand(lower.shape, generator=generator, device=lower.device, dtype=lower.dtype)
+    return torch.lerp(lower, upper, share)

@@ -1,0 +1,35 @@
+"""Training losses of classifiers by name, for configs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nls.engine.user_code import is_user_code
+from nls.errors import UserError
+from nls.objectives.base import ClassifierLoss
+from nls.objectives.binary import make_loss
+from nls.objectives.cross_entropy import Standard
+from nls.objectives.large_margin import LargeMargin
+from nls.objectives.madry import Madry
+from nls.objectives.mma import MMA
+from nls.objectives.robust import RobustLevelSets
+from nls.objectives.trades import Trades
+
+METHODS: Mapping[str, type] = {
+    "standard": Standard,
+    "madry": Madry,
+    "trades": Trades,
+    "ours": RobustLevelSets,
+    "mma": MMA,
+    "large-margin": LargeMargin,
+}
+
+
+def make_method(name: str, settings: Mapping[str, Any]) -> ClassifierLoss:
+    """Return the loss of a method of :data:`METHODS`, or of a user's ``file.py:Class``, built with ``settings``.
+
+    Raises:
+        UserError: an unknown method, settings that it does not take, or a user's file that cannot be loaded.
+    """
+    if name not in METHODS and not is_user_code(name):
+        raise UserError(f"unknown method {name!r}: take one of {', '.join(METHODS)}, or FILE.py:CLASS")
+    return make_loss(name, METHODS, settings)

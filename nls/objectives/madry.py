@@ -1,0 +1,49 @@
+"""Adversarial training (Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nls.attacks import Precision, ascend, under_attack
+from nls.objectives.base import Moment, box, uniform_in, warmed_up
+
+
+@dataclass(frozen=True)
+class Madry:
+    """``mean max_{‖x' − x‖∞ ≤ ε} cross-entropy(f(x'), y)``, the maximum searched by PGD from a uniform start.
+
+    The search sees the network in evaluation mode.
+
+    Attributes:
+        eps: radius in pixel values.
+        steps: of PGD.
+        step_size: of PGD, in pixel values; it shrinks with ε during the warm-up.
+        warm_up_epochs: epochs over which ε grows from 0; none in the paper.
+        precision: of the gradients of the search.
+    """
+
+    eps: float
+    steps: int = 40
+    step_size: float = 0.01
+    warm_up_epochs: float = 0
+    precision: Precision = "float32"
+
+    def __call__(
+        self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        lower, upper = box(images, self.eps * share)
+        with under_attack(model):
+            adversarial = ascend(
+                lambda points: functional.cross_entropy(model(points), labels, reduction="none"),
+                uniform_in(lower, upper, moment.generator),
+                lower,
+                upper,
+                steps=self.steps,
+                step_size=self.step_size * share,
+                precision=self.precision,
+            )
+        return functional.cross_entropy(model(adversarial), labels)

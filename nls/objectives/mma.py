@@ -1,0 +1,72 @@
+"""Max-margin adversarial training (Ding et al., *MMA training*, 2020)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nls.attacks import Precision, ascend, under_attack
+from nls.levelset import ClassMargin, false_position
+from nls.objectives.base import Moment, box, uniform_in
+
+
+@dataclass(frozen=True)
+class MMA:
+    """``⅓ mean CE(x) + ⅔ mean L`` with ``L = CE(x)`` for wrong samples and ``CE(x + δ*)`` for correct ones.
+
+    ``x + δ*`` is the boundary point found on the way to the end of a PGD search on the margin within ``eps_max``;
+    correct samples whose boundary lies farther away contribute nothing to L. Ascending the margin at the boundary
+    is ascending the distance to it, which is what Eq. 12 does through its sample network.
+
+    The original keeps a radius for every training image from epoch to epoch, starting from the last distance
+    found; here every search has the radius ``eps_max``.
+
+    Attributes:
+        eps_max: largest distance that is worked for, in pixel values.
+        steps: sign-gradient steps of the search, and the most iterations of false position.
+        step_size: in pixel values.
+        precision: of the gradients of the search.
+    """
+
+    eps_max: float
+    steps: int = 40
+    step_size: float = 0.01
+    precision: Precision = "float32"
+
+    def __call__(
+        self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+        lower, upper = box(images, self.eps_max)
+        field = ClassMargin(model)
+        with under_attack(model):
+            ends = ascend(
+                lambda points: -field(points, labels),
+                uniform_in(lower, upper, moment.generator),
+                lower,
+                upper,
+                steps=self.steps,
+                step_size=self.step_size,
+                precision=self.precision,
+            )
+            with torch.no_grad():
+                margins, end_margins = field(images, labels), field(ends, labels)
+            roots = false_position(
+                field,
+                images,
+                ends,
+                end_values=(margins, end_margins),
+                context=(labels,),
+                tolerance=1e-3,
+                max_iterations=self.steps,
+            )
+        correct = margins > 0
+        near = correct & (end_margins < 0)
+        natural = functional.cross_entropy(model(images), labels, reduction="none")
+        rows = torch.nonzero(near)[:, 0]
+        total = torch.where(correct, 0.0, natural).sum()
+        if len(rows):
+            total = total + functional.cross_entropy(model(roots.points[rows]), labels[rows], reduction="sum")
+        return natural.mean() / 3 + 2 / 3 * total / len(images)

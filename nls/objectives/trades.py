@@ -1,0 +1,65 @@
+"""TRADES (Zhang et al., *Theoretically principled trade-off between robustness and accuracy*, 2019)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nls.attacks import Precision, ascend, under_attack
+from nls.objectives.base import Moment, box, warmed_up
+
+
+@dataclass(frozen=True)
+class Trades:
+    """``cross-entropy(f(x), y) + β max_{‖x' − x‖∞ ≤ ε} KL(softmax f(x) ‖ softmax f(x'))``, mean over the batch.
+
+    The search sees the network in evaluation mode and starts from a Gaussian of standard deviation 0.001.
+
+    Attributes:
+        eps: radius in pixel values.
+        beta: weight of the divergence.
+        steps: sign-gradient steps of the search.
+        step_size: in pixel values; it shrinks with ε during the warm-up.
+        warm_up_epochs: epochs over which ε grows from 0; none in the paper.
+        precision: of the gradients of the search.
+    """
+
+    eps: float
+    beta: float
+    steps: int = 40
+    step_size: float = 0.01
+    warm_up_epochs: float = 0
+    precision: Precision = "float32"
+
+    def __call__(
+        self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        lower, upper = box(images, self.eps * share)
+        noise = torch.randn(
+            images.shape, generator=moment.generator, device=images.device, dtype=images.dtype
+        )
+        with under_attack(model):
+            with torch.no_grad():
+                natural = model(images)
+            adversarial = ascend(
+                lambda points: divergence(natural, model(points)),
+                images + 0.001 * noise,
+                lower,
+                upper,
+                steps=self.steps,
+                step_size=self.step_size * share,
+                precision=self.precision,
+            )
+        natural = model(images)
+        robust = divergence(natural, model(adversarial)).mean()
+        return functional.cross_entropy(natural, labels) + self.beta * robust
+
+
+def divergence(natural: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    """Return ``KL(softmax(natural) ‖ softmax(other))`` sample by sample, from logits."""
+    log_natural, log_other = natural.log_softmax(dim=1), other.log_softmax(dim=1)
+    return functional.kl_div(log_other, log_natural, reduction="none", log_target=True).sum(dim=1)
