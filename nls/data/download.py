@@ -33,16 +33,19 @@ class _FailedError(Exception):
 def download(addresses: Sequence[str], path: Path, md5: str | None) -> str:
     """Fetch a file from the first address that delivers it and return that address.
 
-    Bytes gather in ``<path>.part``, which outlives a broken transfer, and become ``path`` when their MD5 sum is
+    Bytes gather in ``<path>.part``, from which a later call resumes a broken transfer, and become ``path`` when their MD5 sum is
     right (``md5`` None: when as many bytes came as the server announced).
 
     Raises:
         UserError: no address delivered the file; says why for each. :class:`NotThereError` if none has it.
         OSError: the file cannot be written.
     """
-    if path.exists() and (md5 is None or md5_of(path) == md5):
-        return addresses[0]
     part = path.with_name(f"{path.name}.part")
+    if md5 is None:  # nothing tells whether what an earlier call left is a part of this file
+        path.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+    elif path.exists() and md5_of(path) == md5:
+        return addresses[0]
     reasons, absent = [], []
     for address in addresses:
         for attempt in range(1, TRIES + 1):
@@ -76,10 +79,9 @@ def md5_of(path: Path) -> str:
 def _transfer(address: str, part: Path) -> bool:
     """Bring ``part`` to its full length; return whether bytes of an earlier transfer are in it."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"User-Agent": "nls"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+    headers = {"User-Agent": "nls"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
+        request = urllib.request.Request(address, headers=headers)
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
@@ -89,24 +91,19 @@ def _transfer(address: str, part: Path) -> bool:
         raise _FailedError(f"HTTP {error.code}", error.code < 500, error.code in (403, 404, 410)) from error
     except (OSError, http.client.HTTPException) as error:
         raise _FailedError(_reason(error)) from error
+    except ValueError as error:
+        raise _FailedError(f"no valid address ({error})", final=True) from error
 
     with response:
-        resumed = response.status == 206 and _starts_at(response, have)
+        resumed = response.status == 206
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            part.unlink(missing_ok=True)
+            raise _FailedError("answered with another range than asked")
         length = response.headers.get("Content-Length")
         total = int(length) + (have if resumed else 0) if length is not None else None
         done = have if resumed else 0
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            tqdm(
-                desc=part.stem,
-                total=total,
-                initial=done,
-                unit="B",
-                unit_scale=True,
-                disable=None,
-                leave=False,
-            ) as bar,
-        ):
+        bar = tqdm(desc=part.stem, total=total, initial=done, unit="B", unit_scale=True, disable=None)
+        with bar, part.open("ab" if resumed else "wb") as file:
             while block := _read(response):
                 file.write(block)
                 bar.update(len(block))
@@ -121,12 +118,6 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         return response.read1(_BLOCK)
     except (OSError, http.client.HTTPException) as error:
         raise _FailedError(_reason(error)) from error
-
-
-def _starts_at(response: http.client.HTTPResponse, offset: int) -> bool:
-    if response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
-        return True
-    raise _FailedError("answered with another range than asked", final=True)
 
 
 def _reason(error: Exception) -> str:

@@ -109,8 +109,8 @@ def write_images(folder: Path, name: str, train: Split, test: Split) -> dict[str
                 f" expected {known[:12]}…): take another mirror, or use the file as a set of your own by its path"
             )
     for split, data in (("train", train), ("test", test)):
-        np.save(folder / f"{split}_images.npy", np.ascontiguousarray(data.images))
-        np.save(folder / f"{split}_labels.npy", data.labels)
+        _write_array(folder / f"{split}_images.npy", data.images)
+        _write_array(folder / f"{split}_labels.npy", data.labels)
     classes = int(max(train.labels.max(), test.labels.max())) + 1
     return {"name": name, "classes": classes, "fingerprint": prints}
 
@@ -132,6 +132,14 @@ def digits() -> tuple[Split, Split]:
         members = random.permutation(np.flatnonzero(labels == digit))
         for_test[members[: round(len(members) / 5)]] = True
     return Split(images[~for_test], labels[~for_test]), Split(images[for_test], labels[for_test])
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file by plain writes: numpy.save's own do not tell a full disk from other failures."""
+    array = np.ascontiguousarray(array)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def _load_own(path: Path, root: Path) -> ImageDataset:

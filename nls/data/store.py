@@ -59,10 +59,10 @@ def build(
         UserError: the disk is full, or ``root`` cannot be written.
     """
     target = root / name
-    if _is_intact(target, identity):
-        return
     work = root / ".fetch" / name
     try:
+        if _is_intact(target, identity):
+            return
         with _locked(work):
             if _is_intact(target, identity):  # another process built it while this one waited
                 return
