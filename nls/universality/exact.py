@@ -1,0 +1,153 @@
+"""Exact signs of planes at points: every decision the construction relies on is taken here.
+
+Input coordinates are floats, so one scaling by a power of two makes them integers. A point is a homogeneous integer
+vector ``(X, W)`` with ``W >= 0`` (``W = 0`` is a direction, a point at infinity), a plane an integer vector
+``(N, D)`` with value ``N·X + D W``. A float64 product decides nearly every sign; where it lies within its own
+rounding error of zero, integers of any length decide.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from math import gcd, isqrt
+
+import numpy as np
+from jaxtyping import Float, Int, Int8
+
+ExactVector = tuple[int, ...]
+
+# A value N·X + D of up to four rounded terms is off by less than this times the sum of their sizes.
+ROUNDING = 64 * 2.0**-52
+
+
+class Arrangement:
+    """The points and planes of one hypersurface in two or three dimensions, stored exactly and as float64.
+
+    Float64 coordinates are relative to ``centre``, a short binary number that float32 holds too.
+
+    Args:
+        points: finite homogeneous coordinates; the last one is 1 for a vertex and 0 for a direction. At least one
+            vertex.
+    """
+
+    def __init__(self, points: Float[np.ndarray, "v h"]) -> None:
+        self.dimension = points.shape[1] - 1
+        vertices = points[points[:, -1] != 0, :-1]
+        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        self.diameter = float(np.linalg.norm(high - low)) or 1.0
+        step = 2.0 ** np.floor(np.log2(max(self.diameter, float(np.abs([low, high]).max()) / 2**20) / 8))
+        self.centre = np.round((low + high) / 2 / step) * step
+        self._scale = max(float(c).as_integer_ratio()[1] for c in (*points[:, :-1].ravel(), *self.centre))
+        centre = [self._integer(c) for c in self.centre]
+        self._exact: list[ExactVector] = []
+        for row in points:
+            weight = int(row[-1] != 0)
+            vector = [self._integer(c) - weight * o for c, o in zip(row[:-1], centre, strict=True)]
+            self._exact.append((*vector, weight))
+        self._points = np.array([self._rounded(point) for point in self._exact])
+        self._planes_exact: list[ExactVector] = []
+        self._planes: list[list[float]] = []
+        self._plane_ids: dict[ExactVector, int] = {}
+
+    def _integer(self, value: float) -> int:
+        numerator, denominator = float(value).as_integer_ratio()
+        return numerator * (self._scale // denominator)
+
+    def _rounded(self, point: ExactVector) -> list[float]:
+        *vector, weight = point
+        divisor = weight * self._scale if weight else max(abs(c) for c in vector)
+        return [c / divisor for c in vector] + [float(weight != 0)]
+
+    def points(self, indices: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m h"]:
+        """Homogeneous coordinates relative to the centre, correctly rounded; directions have length about 1."""
+        return self._points[indices]
+
+    def exact_points(self, indices: Sequence[int]) -> list[ExactVector]:
+        """Exact homogeneous coordinates, scaled and relative to the centre."""
+        return [self._exact[i] for i in indices]
+
+    def plane(self, index: int) -> Float[np.ndarray, " h"]:
+        """Unit normal and offset: the signed distance is ``normal·(x - centre) + offset``."""
+        return np.array(self._planes[index])
+
+    def add_plane(self, exact: ExactVector) -> tuple[int, int]:
+        """Return the plane's index, and -1 if the stored plane has the opposite normal, else 1.
+
+        The same plane has the same index, whatever facet or factor it came from.
+        """
+        divisor = gcd(*exact)
+        orientation = 1 if next(c for c in exact if c) > 0 else -1
+        exact = tuple(orientation * c // divisor for c in exact)
+        index = self._plane_ids.setdefault(exact, len(self._planes))
+        if index == len(self._planes):
+            *normal, offset = exact
+            # 64 more bits before the integer root: the quotients are then rounded only once.
+            length = isqrt(sum(c * c for c in normal) << 128)
+            self._planes_exact.append(exact)
+            self._planes.append(
+                [(c << 64) / length for c in normal] + [(offset << 64) / (length * self._scale)]
+            )
+        return index, orientation
+
+    def facet_plane(self, corners: Sequence[int]) -> tuple[int, int] | None:
+        """Add the plane of a facet, as ``add_plane`` does; None if its corners do not span one.
+
+        Its normal follows the right-hand rule in 3D and points to the right of the segment in 2D.
+        """
+        for chosen in combinations(corners, self.dimension):
+            rows = self.exact_points(chosen)
+            columns = range(self.dimension + 1)
+            exact = tuple(
+                (-1) ** (c + self.dimension - 1) * _determinant([_without(row, c) for row in rows])
+                for c in columns
+            )
+            if any(exact[:-1]):
+                return self.add_plane(exact)
+        return None
+
+    def axis_plane(self, axis: int, position: float) -> int:
+        """Add the plane ``x[axis] - centre[axis] = position``."""
+        numerator, denominator = position.as_integer_ratio()
+        normal = [denominator if i == axis else 0 for i in range(self.dimension)]
+        return self.add_plane((*normal, -numerator * self._scale))[0]
+
+    def signs(self, planes: Sequence[int], points: Int[np.ndarray, " m"]) -> Int8[np.ndarray, "k m"]:
+        """The exact sign (-1, 0, 1) of every plane at every point."""
+        coefficients = np.array([self._planes[i] for i in planes])
+        coordinates = self._points[points]
+        values = coefficients @ coordinates.T
+        size = np.abs(coordinates[:, :-1]).sum(axis=1)
+        doubtful = np.abs(values) <= ROUNDING * (size + np.abs(coefficients[:, -1:]) * coordinates[:, -1])
+        signs = np.sign(values).astype(np.int8)
+        for i, j in np.argwhere(doubtful):
+            value = self._value(planes[i], int(points[j]))
+            signs[i, j] = (value > 0) - (value < 0)
+        return signs
+
+    def _value(self, plane: int, point: int) -> int:
+        return sum(a * b for a, b in zip(self._planes_exact[plane], self._exact[point], strict=True))
+
+    def crossings(self, plane: int, segments: Sequence[tuple[int, int]]) -> list[int]:
+        """Add the points where a plane cuts segments whose ends lie strictly on opposite sides of it."""
+        for first, second in segments:
+            a, b = abs(self._value(plane, first)), abs(self._value(plane, second))
+            point = [b * p + a * q for p, q in zip(self._exact[first], self._exact[second], strict=True)]
+            # In lowest terms the numbers' length depends on where the point is, not on how many cuts led there.
+            divisor = gcd(*point)
+            self._exact.append(tuple(c // divisor for c in point))
+        new = range(len(self._exact) - len(segments), len(self._exact))
+        if segments:
+            self._points = np.vstack([self._points, [self._rounded(self._exact[i]) for i in new]])
+        return list(new)
+
+
+def _without(row: Sequence[int], column: int) -> list[int]:
+    return [*row[:column], *row[column + 1 :]]
+
+
+def _determinant(rows: list[list[int]]) -> int:
+    if len(rows) == 1:
+        return rows[0][0]
+    return sum(
+        (-1) ** c * first * _determinant([_without(row, c) for row in rows[1:]])
+        for c, first in enumerate(rows[0])
+    )
