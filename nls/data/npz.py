@@ -1,6 +1,7 @@
 """Image sets of one's own: an ``.npz`` file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,17 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         UserError: the file cannot be read, an array is missing, or one has a wrong shape, type or value.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is not an .npz file: save it with numpy.savez")
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} is not an .npz file: save it with numpy.savez")
+        with file:
             missing = [key for key in KEYS if key not in file.files]
             if missing:
                 raise UserError(
                     f"{path} has no array {', '.join(missing)}: an image set needs {', '.join(KEYS)}"
                 )
             arrays = {key: file[key] for key in KEYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"cannot read {path} as an .npz file: {reason}") from error
 

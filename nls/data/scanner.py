@@ -18,11 +18,12 @@ POINTS = 170_000
 NOISE = 0.0005  # metres
 
 # Rings of units: height above the mesh's centre in bounding radii, units in the ring.
-_RINGS = ((-0.75, 7), (0.15, 8), (1.1, 7))
+_RINGS = ((-0.75, 7), (0.3, 8), (1.9, 7))
 _DISTANCE = 2.2  # from the vertical axis to a unit, in bounding radii
 _BASELINE = 0.3  # between a unit's two cameras, in bounding radii
 _GRAZING = 0.2  # least cosine between viewing ray and surface normal
 _PILOT = 96  # pixels a side in the trial that finds the resolution
+_MOST_PIXELS = 2048
 
 
 def scan(
@@ -38,7 +39,7 @@ def scan(
     a measurement is kept with probability min(1, 2 cos θ). Equal arguments give equal points.
 
     Raises:
-        UserError: the mesh has no extent, or no unit sees it.
+        UserError: the mesh has no extent, or the units see too little of it.
     """
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
@@ -51,12 +52,13 @@ def scan(
         stream = numpy_stream(seed, "scan", pixels)
         shots = [rig.shoot(*unit, pixels, stream) for unit in _units()]
         found = sum(len(hits) for hits, _, _ in shots)
-        if found == 0 and pixels > _PILOT:
-            raise UserError(
-                "no camera around the mesh sees it: check that it is y up and has faces that face out"
-            )
         if found < points:
-            pixels = int(pixels * np.sqrt(1.1 * points / max(found, 100))) + 1
+            pixels = int(pixels * np.sqrt(1.1 * points / max(found, 1))) + 1
+        if pixels > _MOST_PIXELS:
+            raise UserError(
+                f"the cameras around the mesh see too little of it for {points} points: take fewer points, or"
+                " remove parts that lie far off"
+            )
 
     hits, rays, cosine = (np.concatenate(parts) for parts in zip(*shots, strict=True))
     chosen = np.sort(stream.choice(found, points, replace=False))

@@ -226,63 +226,57 @@ def test_a_killed_fetch_leaves_nothing_that_looks_whole_and_no_lock(serve, archi
 
 @pytest.mark.parametrize("limit", [1 << 12, 1 << 15])
 def test_a_disk_that_takes_no_more(small_archives, tmp_path, limit):
-    # A limit on a file's size gives a real write error, where the archives come in or where the arrays go out.
-    archives = small_archives
-    code, text = Child(tmp_path / "data", archives.mirror, tmp_path / "log", limit).end()
+    # A limit on a file's size gives a real write error, where the small_archives come in or where the arrays go out.
+    code, text = Child(tmp_path / "data", small_archives.mirror, tmp_path / "log", limit).end()
     assert code == 2, text
     assert text == f"nls: no space left for {tmp_path}/data/mnist: free some space or choose another --root\n"
     check_absent(tmp_path / "data")
     assert not (tmp_path / "data/.fetch/mnist").exists()
-    assert fetch(tmp_path / "data", archives.mirror) == 0
-    check_complete(tmp_path / "data", archives)
+    assert fetch(tmp_path / "data", small_archives.mirror) == 0
+    check_complete(tmp_path / "data", small_archives)
 
 
 def test_a_full_disk_leaves_the_damaged_copy_as_it_was(small_archives, tmp_path, capsys):
-    archives = small_archives
     root = tmp_path / "data"
-    assert fetch(root, archives.mirror) == 0
+    assert fetch(root, small_archives.mirror) == 0
     (root / "mnist/test_labels.npy").unlink()
     before = {path: path.read_bytes() for path in (root / "mnist").iterdir()}
-    code, text = Child(root, archives.mirror, tmp_path / "log", 1 << 12).end()
+    code, text = Child(root, small_archives.mirror, tmp_path / "log", 1 << 12).end()
     assert code == 2, text
     assert {path: path.read_bytes() for path in (root / "mnist").iterdir()} == before
 
 
 def test_a_flipped_bit_is_found_and_mended(small_archives, tmp_path, capsys):
-    archives = small_archives
     root = tmp_path / "data"
-    assert fetch(root, archives.mirror) == 0
+    assert fetch(root, small_archives.mirror) == 0
     file = root / "mnist/train_images.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    assert fetch(root, archives.mirror) == 0
+    assert fetch(root, small_archives.mirror) == 0
     assert "building it anew" in capsys.readouterr().err
-    check_complete(root, archives)
-    assert fingerprint(load_images("mnist", root).train) == archives.fingerprint["train"]
+    check_complete(root, small_archives)
+    assert fingerprint(load_images("mnist", root).train) == small_archives.fingerprint["train"]
 
 
 def test_a_missing_file_is_not_a_dataset(small_archives, tmp_path, capsys):
-    archives = small_archives
-    assert fetch(tmp_path / "data", archives.mirror) == 0
+    assert fetch(tmp_path / "data", small_archives.mirror) == 0
     (tmp_path / "data/mnist/complete.json").unlink()
     with pytest.raises(store.UserError, match="nls data fetch mnist --root"):
         load_images("mnist", tmp_path / "data")
-    assert fetch(tmp_path / "data", archives.mirror) == 0
-    check_complete(tmp_path / "data", archives)
+    assert fetch(tmp_path / "data", small_archives.mirror) == 0
+    check_complete(tmp_path / "data", small_archives)
 
 
 def test_an_empty_folder_made_beforehand_is_no_obstacle(small_archives, tmp_path):
-    archives = small_archives
     (tmp_path / "data/mnist").mkdir(parents=True)  # as Snakemake does for a declared output
-    assert fetch(tmp_path / "data", archives.mirror) == 0
-    check_complete(tmp_path / "data", archives)
+    assert fetch(tmp_path / "data", small_archives.mirror) == 0
+    check_complete(tmp_path / "data", small_archives)
 
 
 def test_a_mirror_folder_with_a_wrong_archive(small_archives, tmp_path, capsys):
-    archives = small_archives
-    (archives.mirror / FIRST[1:]).write_bytes(b"no archive")
-    assert fetch(tmp_path / "data", archives.mirror) == 2
+    (small_archives.mirror / FIRST[1:]).write_bytes(b"no archive")
+    assert fetch(tmp_path / "data", small_archives.mirror) == 2
     assert FIRST[1:] in the_error(capsys)
     check_absent(tmp_path / "data")
 
