@@ -33,8 +33,8 @@ class _FailedError(Exception):
 def download(addresses: Sequence[str], path: Path, md5: str | None) -> str:
     """Fetch a file from the first address that delivers it and return that address.
 
-    Bytes gather in ``<path>.part``, from which a later call resumes a broken transfer, and become ``path`` when their MD5 sum is
-    right (``md5`` None: when as many bytes came as the server announced).
+    Bytes gather in ``<path>.part``, from which a later call resumes a broken transfer, and become ``path`` when
+    their MD5 sum is right (``md5`` None: when as many bytes came as the server announced).
 
     Raises:
         UserError: no address delivered the file; says why for each. :class:`NotThereError` if none has it.
