@@ -1,0 +1,56 @@
+"""Meshes of zero level sets by marching cubes, and what kind of surface a mesh is."""
+
+from dataclasses import dataclass
+
+import torch
+import trimesh
+from skimage.measure import marching_cubes
+
+from nls.errors import UserError
+from nls.geometry.octree import Grid, sample_volume
+from nls.levelset import Field
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What kind of surface a mesh is.
+
+    Attributes:
+        components: connected pieces.
+        watertight: whether every edge has exactly two faces.
+        euler: vertices − edges + faces: 2 for each sphere-like piece.
+    """
+
+    components: int
+    watertight: bool
+    euler: int
+
+    def __str__(self) -> str:
+        pieces = "1 component" if self.components == 1 else f"{self.components} components"
+        return f"{pieces}, {'watertight' if self.watertight else 'not watertight'}, Euler number {self.euler}"
+
+
+def topology(mesh: trimesh.Trimesh) -> Topology:
+    """Count the pieces of a mesh and tell whether it is closed."""
+    return Topology(int(mesh.body_count), bool(mesh.is_watertight), int(mesh.euler_number))
+
+
+def mesh_zero_level(field: Field, grid: Grid, device: torch.device | str = "cpu") -> trimesh.Trimesh:
+    """Extract the zero level set of a scalar field; normals point to where the field grows.
+
+    Raises:
+        UserError: the field has one sign on the whole grid.
+    """
+    volume = sample_volume(field, grid, device).values
+    if not volume.min() < 0 < volume.max():
+        raise UserError(
+            "the level set never crosses zero inside the grid, so there is no surface to write: "
+            "train for more steps (--steps), or check the points"
+        )
+    vertices, faces, _, _ = marching_cubes(volume, 0.0, gradient_direction="ascent")
+    return trimesh.Trimesh(vertices * grid.spacing - grid.half_width, faces, process=False)
+
+
+def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """Return the piece of a mesh with the largest area."""
+    return max(mesh.split(only_watertight=False), key=lambda piece: float(piece.area))

@@ -1,0 +1,48 @@
+"""Exact nearest neighbours of many queries in one fixed cloud."""
+
+import torch
+from jaxtyping import Float, Int
+from pykdtree.kdtree import KDTree
+from torch import Tensor
+
+# Entries of the distance matrix that a search on a GPU holds at once (1 GiB of float32).
+_MATRIX_ENTRIES = 1 << 28
+# Points in a leaf: with 170K points on a surface and queries far from it, 32 takes 2/3 of the time of 16.
+_LEAF_POINTS = 32
+
+
+class Neighbours:
+    """A cloud that answers which of its points is nearest.
+
+    On the CPU a k-d tree answers (pykdtree: on queries far from a densely sampled surface it is 5 to 15 times
+    faster than ``scipy.spatial.cKDTree``); on a GPU an exact search compares all pairs, block by block.
+    Neither keeps a distance matrix for the gradient: ``distances`` differentiates through the one neighbour.
+
+    Args:
+        points: the cloud, ``(m, d)``.
+    """
+
+    def __init__(self, points: Float[Tensor, "m d"]) -> None:
+        self.points = points.detach().contiguous()
+        on_cpu = self.points.device.type == "cpu"
+        self._tree = KDTree(self.points.numpy(), leafsize=_LEAF_POINTS) if on_cpu else None
+
+    @torch.no_grad()
+    def nearest(self, queries: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
+        """Return the index of the cloud's point nearest to every query."""
+        queries = queries.detach().to(self.points.dtype).contiguous()
+        if self._tree is not None:
+            _, index = self._tree.query(queries.numpy())
+            return torch.from_numpy(index.astype("int64"))
+        rows = max(1, _MATRIX_ENTRIES // len(self.points))
+        # The default mode uses a matrix product, which cancels digits of small distances.
+        exact = "donot_use_mm_for_euclid_dist"
+        blocks = (torch.cdist(block, self.points, compute_mode=exact) for block in queries.split(rows))
+        return torch.cat([distances.argmin(dim=1) for distances in blocks])
+
+    def distances(self, queries: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Return ``d(x, X) = min_j ‖x − x_j‖₂`` of every query, differentiable in the queries.
+
+        The gradient is the unit vector away from the neighbour, and 0 where query and neighbour coincide.
+        """
+        return torch.linalg.vector_norm(queries - self.points[self.nearest(queries)], dim=1)

@@ -1,0 +1,43 @@
+"""Screened Poisson reconstruction (Kazhdan and Hoppe 2013) by MeshLab: what a user would pick instead."""
+
+import numpy as np
+import pymeshlab
+import trimesh
+from jaxtyping import Float
+
+from nls.errors import UserError
+
+
+def screened_poisson(
+    points: Float[np.ndarray, "n 3"], depth: int = 9, neighbours: int = 16, threads: int = 1
+) -> trimesh.Trimesh:
+    """Reconstruct a watertight surface; normals point outwards.
+
+    Normals are estimated from the points: a plane through each point's neighbours, oriented alike along a
+    minimum spanning tree.
+
+    Args:
+        points: the cloud.
+        depth: of the octree; 9 is a grid of 512³.
+        neighbours: points in the fit of a normal.
+        threads: CPU threads.
+
+    Raises:
+        UserError: no surface came out.
+    """
+    meshes = pymeshlab.MeshSet(verbose=False)
+    meshes.add_mesh(pymeshlab.Mesh(np.asarray(points, dtype=np.float64)))
+    meshes.compute_normal_for_point_clouds(k=neighbours)
+    try:
+        meshes.generate_surface_reconstruction_screened_poisson(depth=depth, preclean=True, threads=threads)
+    except pymeshlab.PyMeshLabException as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"screened Poisson found no surface ({reason}): check the points") from error
+    found = meshes.current_mesh()
+    if found.face_number() == 0:
+        raise UserError("screened Poisson found no surface: check the points")
+    mesh = trimesh.Trimesh(found.vertex_matrix(), found.face_matrix(), process=False)
+    # The tree makes normals agree with each other, and leaves open whether they all point inwards.
+    if mesh.volume < 0:
+        mesh.invert()
+    return mesh
