@@ -35,12 +35,13 @@ def convnet4b(channels: int = 3, side: int = 32, classes: int = 10) -> nn.Sequen
         nn.Conv2d(64, 64, 4, stride=2, padding=1),
     ]
     body = [layer for convolution in convolutions for layer in (convolution, nn.ReLU())]
-    return nn.Sequential(*body, nn.Flatten(), *_head(64 * (side // 4) ** 2, 512, classes, activation=True))
+    head = _head(64 * (side // 4) ** 2, 512, classes, activation=True)
+    return _he_initialised(nn.Sequential(*body, nn.Flatten(), *head))
 
 
 def convnet_small(channels: int = 1, side: int = 8, classes: int = 10) -> nn.Sequential:
     """Two 3×3 convolutions of 16 and 32 channels, one pooling, head 64-``classes``; for images of a few pixels."""
-    return nn.Sequential(
+    network = nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(16, 32, 3, padding=1),
@@ -51,6 +52,7 @@ def convnet_small(channels: int = 1, side: int = 8, classes: int = 10) -> nn.Seq
         nn.ReLU(),
         nn.Linear(64, classes),
     )
+    return _he_initialised(network)
 
 
 def _convnet4a(channels: int, side: int, classes: int, activation: bool) -> nn.Sequential:
@@ -68,7 +70,21 @@ def _convnet4a(channels: int, side: int, classes: int, activation: bool) -> nn.S
         nn.MaxPool2d(2),
     )
     head = nn.Sequential(*_head(64 * left**2, 200, classes, activation))
-    return nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), head=head))
+    network = nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), head=head))
+    return _he_initialised(network)
+
+
+def _he_initialised(network: nn.Sequential) -> nn.Sequential:
+    """Draw the weights by He et al. (2015) with zero biases, so that signals keep their size through the layers.
+
+    PyTorch's default shrinks them until the largest logit is the same for all images; then no decision boundary
+    is near any sample, and a loss on boundary samples has nothing to start from.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return network
 
 
 def _head(inputs: int, width: int, classes: int, activation: bool) -> list[nn.Module]:

@@ -23,12 +23,14 @@ class BoundarySamples:
         jacobian: ``D_xF^y`` there, of the network in evaluation mode, ``(m, 1, c, h, w)``.
         rows: which samples of the batch they belong to, ``(m,)``.
         correct: whether those samples are classified correctly, ``(m,)``.
+        lost: which wrong samples have none.
     """
 
     points: Float[Tensor, "m c h w"]
     jacobian: Float[Tensor, "m 1 c h w"]
     rows: Int[Tensor, " m"]
     correct: Bool[Tensor, " m"]
+    lost: Int[Tensor, " k"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class RobustLevelSets:
         eps_start: ε_correct at the start of the warm-up.
         warm_up_epochs: epochs over which ε_correct grows to its value.
         root_tolerance: a root is used if its margin is below it.
+        lost_weight: weight of the hinge ``max(0, −F^y)`` for wrong samples without a root. The paper has none: they
+            wait until the boundary comes near by itself, which takes many epochs.
         precision: of the gradients of the search; roots are float32.
     """
 
@@ -71,6 +75,7 @@ class RobustLevelSets:
     eps_start: float = 0.001
     warm_up_epochs: float = 0
     root_tolerance: float = 0.1
+    lost_weight: float = 0
     precision: Precision = "float32"
 
     def __call__(
@@ -79,8 +84,18 @@ class RobustLevelSets:
         """Return the loss of a batch; 0, without influence, where no sample has a root."""
         eps_correct = warmed_up(self.eps_start, self.eps_correct, self.warm_up_epochs, moment.epoch)
         found = self.find_boundary(model, images, labels, eps_correct, moment.generator)
-        if len(found.rows) == 0:
-            return torch.zeros((), device=images.device, requires_grad=True)
+        loss = torch.zeros((), device=images.device, requires_grad=True)
+        if len(found.rows):
+            loss = loss + self._boundary_loss(model, images, labels, eps_correct, found)
+        if self.lost_weight and len(found.lost):
+            margins = class_margin(model(images[found.lost]), labels[found.lost])
+            loss = loss + self.lost_weight * (-margins).clamp_min(0).sum()
+        return loss / len(images)
+
+    def _boundary_loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, eps_correct: float, found: "BoundarySamples"
+    ) -> Tensor:
+        """Return the sum of Eq. 12 over the samples with a root."""
         values = class_margin(model(found.points), labels[found.rows])
 
         def evaluated(points: Tensor, *context: Tensor) -> Tensor:
@@ -88,12 +103,11 @@ class RobustLevelSets:
 
         samples = SampleNetwork(evaluated, found.points, values.detach()[:, None], found.jacobian)()
         distance = fastest_axis_distance(images[found.rows], samples, found.jacobian)
-        loss = torch.where(
+        return torch.where(
             found.correct,
             self.weight_correct * (eps_correct - distance).clamp_min(0),
             (self.eps_wrong + distance).clamp_min(0),
-        )
-        return loss.sum() / len(images)
+        ).sum()
 
     def find_boundary(
         self,
@@ -136,7 +150,8 @@ class RobustLevelSets:
             rows = torch.nonzero(used)[:, 0]
             points = roots.points[rows]
             _, jacobian = values_and_jacobian(field, points, (labels[rows],))
-        return BoundarySamples(points, jacobian, rows, correct[rows])
+        lost = torch.nonzero(~used & ~correct)[:, 0]
+        return BoundarySamples(points, jacobian, rows, correct[rows], lost)
 
 
 def fastest_axis_distance(
