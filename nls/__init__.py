@@ -6,9 +6,9 @@ from typing import Any
 from nls.levelset import SampleNetwork, project
 
 # Imported on first use: their packages take seconds.
-_LATER = {"attack": "nls.attacks"}
+_LATER = {"attack": "nls.attacks", "reconstruct": "nls.experiments.surfaces"}
 
-__all__ = ["SampleNetwork", "attack", "project"]
+__all__ = ["SampleNetwork", "attack", "project", "reconstruct"]
 
 
 def __getattr__(name: str) -> Any:

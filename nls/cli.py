@@ -36,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_run,
         _add_data,
         _add_attack,
+        _add_reconstruct,
+        _add_chamfer,
     ):
         add(verbs)
     return parser
@@ -138,6 +140,51 @@ def _attack(arguments: argparse.Namespace) -> None:
     effort = Effort(*(options.pop(name) for name in ("apgd_steps", "fab_steps", "queries")))
     attacks = [name.strip() for name in options.pop("attacks").split(",") if name.strip()]
     attack_files(attacks=attacks, effort=effort, **options)
+
+
+def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("reconstruct", help="reconstruct the surface that a point cloud samples")
+    parser.add_argument("scan", type=Path, metavar="SCAN", help="PLY, OBJ, XYZ, NPY or NPZ")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="MESH", help="PLY, OBJ or GLB")
+    parser.add_argument(
+        "--method",
+        default="levelset",
+        help="levelset poisson igr atlasnet-25 atlasnet-1 atlasnet-sphere; default: %(default)s",
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="of training; default: the method's own number"
+    )
+    parser.add_argument(
+        "--resolution", type=int, default=256, metavar="R", help="nodes of the meshing grid along an axis"
+    )
+    parser.add_argument(
+        "--keep-largest", action="store_true", help="drop all pieces but the largest, and say so"
+    )
+    parser.add_argument("--preview", type=Path, metavar="PICTURE.png", help="draw the points beside the mesh")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.set_defaults(verb=_reconstruct)
+
+
+def _reconstruct(arguments: argparse.Namespace) -> None:
+    from nls.experiments.reconstruct_file import reconstruct_file
+
+    reconstruct_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+
+
+def _add_chamfer(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("chamfer", help="print the Chamfer distances of two meshes")
+    parser.add_argument("first", type=Path, metavar="A", help="PLY, OBJ or GLB")
+    parser.add_argument("second", type=Path, metavar="B")
+    parser.add_argument("--points", type=int, default=30_000, metavar="N", help="samples of each surface")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.set_defaults(verb=_chamfer)
+
+
+def _chamfer(arguments: argparse.Namespace) -> None:
+    from nls.experiments.reconstruct_file import chamfer_files
+
+    chamfer_files(arguments.first, arguments.second, arguments.points, arguments.seed)
 
 
 if __name__ == "__main__":

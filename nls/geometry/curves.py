@@ -102,7 +102,7 @@ def _segments(nodes: Level, grid: Grid) -> tuple[Float[np.ndarray, "n 3"], Int[n
     triangles = np.sort(tetrahedra[:, _TRIANGLES].reshape(-1, 3), axis=1)
     triangles, inverse = np.unique(triangles, axis=0, return_inverse=True)
     weights = _vanishing(values[triangles])
-    hit = (weights >= 0).all(axis=1)
+    hit = np.all(weights >= 0, axis=1)
     faces = inverse.reshape(-1, 4)
     pairs = faces[hit[faces].sum(axis=1) == 2]
     segments = pairs[hit[pairs]].reshape(-1, 2)

@@ -48,36 +48,45 @@ class ImplicitMLP(nn.Module):
             )
         self.outputs = outputs
         self.activation = torch.relu_ if activation == "relu" else _smooth_relu
-        self.entries = nn.ModuleList(nn.Linear(dimension, width) for _ in range(depth))
-        self.layers = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth - 1))
-        self.last_entry = nn.Linear(dimension, outputs)
-        self.last = nn.Linear(width, outputs, bias=False)
+        self.first = nn.Linear(dimension, width)
+        self.layers = nn.Sequential(*(_Layer(width, dimension, width) for _ in range(depth - 1)))
+        self.last = _Layer(width, dimension, outputs)
         self._start_as_sphere(radius)
 
     @torch.no_grad()
     def _start_as_sphere(self, radius: float) -> None:
-        first, *others = self.entries
-        width, dimension = first.weight.shape
-        for entry in (*others, self.last_entry):
-            nn.init.zeros_(entry.weight)
-            nn.init.zeros_(entry.bias)
-        nn.init.zeros_(first.bias)
-        for weight in (first.weight, *(layer.weight for layer in self.layers)):
-            nn.init.normal_(weight, std=math.sqrt(2 / width))
-        nn.init.normal_(self.last.weight, std=1e-5)
+        width, dimension = self.first.weight.shape
+        nn.init.zeros_(self.first.bias)
+        nn.init.normal_(self.first.weight, std=math.sqrt(2 / width))
         # Units of the last hidden layer are about relu(N(0, 2‖x‖²/width)), of mean ‖x‖ / √(π width).
-        self.last.weight[0] += math.sqrt(math.pi / width)
-        self.last_entry.bias[0] = -radius
+        nn.init.normal_(self.last.hidden.weight, std=1e-5)
+        self.last.hidden.weight[0] += math.sqrt(math.pi / width)
+        self.last.entry.bias[0] = -radius
         for output in range(1, self.outputs):
-            self.last_entry.weight[output, dimension - output] = 1.0
+            self.last.entry.weight[output, dimension - output] = 1.0
 
     def forward(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n l"]:
         """Return the values of the points, ``(n,)`` where l = 1."""
-        hidden = self.activation(self.entries[0](points))
-        for entry, layer in zip(self.entries[1:], self.layers, strict=True):
-            hidden = self.activation(torch.addmm(entry(points), hidden, layer.weight.T))
-        values = self.last_entry(points) + functional.linear(hidden, self.last.weight)
+        hidden = self.activation(self.first(points))
+        for layer in self.layers:
+            hidden = self.activation(layer(hidden, points))
+        values = self.last(hidden, points)
         return values[:, 0] if self.outputs == 1 else values
+
+
+class _Layer(nn.Module):
+    """``W h + U x + b``, with W at He's initialisation, and U and b at zero."""
+
+    def __init__(self, units: int, dimension: int, outputs: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(units, outputs, bias=False)
+        self.entry = nn.Linear(dimension, outputs)
+        nn.init.normal_(self.hidden.weight, std=math.sqrt(2 / outputs))
+        nn.init.zeros_(self.entry.weight)
+        nn.init.zeros_(self.entry.bias)
+
+    def forward(self, hidden: Tensor, points: Tensor) -> Tensor:
+        return torch.addmm(self.entry(points), hidden, self.hidden.weight.T)
 
 
 def _smooth_relu(values: Tensor) -> Tensor:

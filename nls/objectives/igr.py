@@ -31,9 +31,10 @@ class IgrLoss:
         self, field: Field, batch: Float[Tensor, "n d"], generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Return the mean ``|F|`` on the batch and the mean square of ``‖∇F‖ − 1`` at the samples."""
-        options = {"generator": generator, "device": batch.device, "dtype": batch.dtype}
-        local = batch + self.local_sigma * torch.randn(batch.shape, **options)
-        uniform = self.box * (2 * torch.rand(len(batch) // 8, batch.shape[1], **options) - 1)
+        normal = torch.randn(batch.shape, generator=generator, device=batch.device, dtype=batch.dtype)
+        eighth = batch[: len(batch) // 8]
+        share = torch.rand(eighth.shape, generator=generator, device=batch.device, dtype=batch.dtype)
+        local, uniform = batch + self.local_sigma * normal, self.box * (2 * share - 1)
         places = torch.cat([local, uniform]).requires_grad_(True)
         values = values_of(field, places)
         (gradient,) = torch.autograd.grad(values.sum(), places, create_graph=True)

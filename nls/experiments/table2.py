@@ -1,0 +1,90 @@
+"""Table 2: surfaces reconstructed from scans, measured against the registrations (Section 5.3)."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from nls.data import load_scans, read_points
+from nls.engine.runs import Run
+from nls.engine.settings import RunSpec
+from nls.engine.user_code import user_file
+from nls.experiments.common import Common, ExperimentConfig
+from nls.experiments.surfaces import Method, Own, reconstruct_with
+from nls.geometry.files import read_mesh, write_mesh
+from nls.geometry.metrics import CHAMFER_POINTS, surface_metrics
+
+SCANS = Literal["bodies", "faust"]
+
+
+class Config(ExperimentConfig):
+    """Settings of Table 2."""
+
+    data: SCANS = Field("bodies", description="set of scans and registrations")
+    scans: list[int] = Field(list(range(10)), min_length=1, description="numbers of the scans")
+    methods: dict[str, Method] = Field(
+        min_length=1, description="rows of the table: a name, and a method with its settings"
+    )
+    resolution: int = Field(100, ge=16, description="nodes of the meshing grid along an axis")
+    max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
+    seed: int = Field(0, ge=0, description="of thinning, initialisation, batches and the metrics' samples")
+
+
+class Spec(RunSpec):
+    """One scan and one method."""
+
+    experiment: Literal["table2"]
+    data: SCANS
+    scan: int
+    name: str
+    method: Method
+    resolution: int
+    max_points: int
+    seed: int
+
+    def datasets(self) -> list[str]:
+        """Return the set of scans."""
+        return [self.data]
+
+    def user_files(self) -> list[str]:
+        """Return the file of a user's method."""
+        return [user_file(self.method.method)] if isinstance(self.method, Own) else []
+
+
+def expand(config: Config, common: Common) -> list[Spec]:
+    """Return one run for each method and scan."""
+    return [
+        Spec(
+            **common.base("table2", f"{name}-{scan:03d}", config.threads),
+            data=config.data,
+            scan=scan,
+            name=name,
+            method=method,
+            resolution=config.resolution,
+            max_points=config.max_points,
+            seed=config.seed,
+        )
+        for name, method in config.methods.items()
+        for scan in config.scans
+    ]
+
+
+def run(spec: Spec, run: Run) -> dict[str, Any]:
+    """Reconstruct the scan, keep the mesh, and measure it against the registration; lengths in metres."""
+    pairs = {pair.name: pair for pair in load_scans(Path(spec.data_root), spec.data)}
+    pair = pairs[f"{spec.scan:03d}"]
+    scan = read_points(pair.scan)
+    found = reconstruct_with(spec.method, scan, spec.resolution, spec.max_points, False, spec.seed, run)
+    write_mesh(run.directory / "mesh.ply", found.mesh)
+    if found.network is not None:
+        run.save_weights(found.network.state_dict())
+    run.data[spec.data] = {"scan": pair.name, "points": len(scan), "sum": float(np.abs(scan).sum())}
+    return {
+        **surface_metrics(found.mesh, read_mesh(pair.registration), CHAMFER_POINTS, spec.seed),
+        **found.figures,
+        "points": found.points,
+        "components": found.topology.components,
+        "watertight": int(found.topology.watertight),
+        "euler": found.topology.euler,
+    }

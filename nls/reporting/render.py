@@ -1,0 +1,135 @@
+"""Pictures of clouds, surfaces and curves, rendered without a display."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, UInt8
+
+from nls.engine.files import written_whole
+
+Image = UInt8[np.ndarray, "h w 3"]
+
+# Okabe and Ito's palette, distinguishable with colour-vision deficiencies.
+SURFACE, INSIDE, POINTS, OTHER = "#9ec9e8", "#d55e00", "#009e73", "#e69f00"
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the camera stands: it looks along ``-direction`` at ``centre``, and sees ``height`` from top to bottom.
+
+    ``up`` is the axis that points up in the picture.
+    """
+
+    centre: tuple[float, float, float]
+    height: float
+    direction: tuple[float, float, float] = (0.35, 0.15, 1.0)
+    up: Literal["x", "y", "z"] = "y"
+
+    @classmethod
+    def of(cls, points: Float[np.ndarray, "n 3"], up: Literal["x", "y", "z"] = "y") -> "View":
+        """Return a view of all points, from ahead and somewhat to the left."""
+        low, high = points.min(axis=0), points.max(axis=0)
+        centre = (low + high) / 2
+        direction = (0.35, 0.15, 1.0) if up == "y" else (0.35, -1.0, 0.15)
+        reach = 2.1 * float(np.linalg.norm(points - centre, axis=1).max())
+        return cls((float(centre[0]), float(centre[1]), float(centre[2])), reach, direction, up)
+
+
+def render(
+    view: View,
+    size: tuple[int, int] = (500, 700),
+    *,
+    mesh: trimesh.Trimesh | None = None,
+    points: Float[np.ndarray, "n 3"] | None = None,
+    curves: Sequence[Float[np.ndarray, "n 3"]] = (),
+    sheets: Sequence[trimesh.Trimesh] = (),
+) -> Image:
+    """Return a shaded picture, width × height of ``size``.
+
+    Args:
+        view: the camera.
+        size: in pixels.
+        mesh: a surface; the inside of its faces is shown in another colour.
+        points: a cloud.
+        curves: polylines, drawn as tubes.
+        sheets: translucent surfaces.
+    """
+    plotter = _plotter(size)
+    try:
+        if mesh is not None:
+            plotter.add_mesh(
+                _poly(mesh),
+                color=SURFACE,
+                smooth_shading=True,
+                specular=0.2,
+                backface_params={"color": INSIDE},
+            )
+        if points is not None:
+            plotter.add_points(
+                np.asarray(points, dtype=np.float32),
+                color=POINTS,
+                point_size=2.0 if len(points) > 1000 else 7.0,
+            )
+        for sheet, color in zip(sheets, (SURFACE, OTHER), strict=False):
+            plotter.add_mesh(_poly(sheet), color=color, opacity=0.5, smooth_shading=True)
+        for curve in curves:
+            plotter.add_mesh(_tube(curve, view.height / 150), color="black")
+        _aim(plotter, view)
+        return np.asarray(plotter.screenshot(return_img=True))[:, :, :3]
+    finally:
+        plotter.close()
+
+
+def write_picture(path: Path, image: Image) -> None:
+    """Write a picture whole."""
+    from PIL import Image as Pillow
+
+    with written_whole(path) as temporary:
+        Pillow.fromarray(image).save(temporary, format="PNG")
+
+
+def write_preview(path: Path, points: Float[np.ndarray, "n 3"], mesh: trimesh.Trimesh) -> None:
+    """Write a picture of a cloud beside its reconstruction; the longest of the axes y and z points up."""
+    extent = np.ptp(points, axis=0)
+    view = View.of(points, "y" if extent[1] >= extent[2] else "z")
+    shown = points[:: max(1, len(points) // 30_000)]
+    write_picture(path, np.concatenate([render(view, points=shown), render(view, mesh=mesh)], axis=1))
+
+
+def _plotter(size: tuple[int, int]) -> Any:
+    import pyvista
+    from vtkmodules.vtkCommonCore import vtkLogger
+
+    # Where there is no display VTK warns before it takes the next way to draw; errors are still printed.
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
+    plotter = pyvista.Plotter(off_screen=True, window_size=list(size), lighting="light kit")
+    plotter.set_background("white")
+    plotter.enable_anti_aliasing("ssaa")
+    return plotter
+
+
+def _aim(plotter: Any, view: View) -> None:
+    centre, direction = np.array(view.centre), np.array(view.direction)
+    place = centre + 3 * view.height * direction / np.linalg.norm(direction)
+    up = {"x": (1, 0, 0), "y": (0, 1, 0), "z": (0, 0, 1)}[view.up]
+    plotter.camera_position = [tuple(place), view.centre, up]
+    plotter.enable_parallel_projection()
+    plotter.camera.parallel_scale = view.height / 2
+    plotter.renderer.ResetCameraClippingRange()
+
+
+def _poly(mesh: trimesh.Trimesh) -> Any:
+    import pyvista
+
+    faces = np.hstack([np.full((len(mesh.faces), 1), 3), mesh.faces])
+    return pyvista.PolyData(np.asarray(mesh.vertices, dtype=np.float32), faces)
+
+
+def _tube(curve: Float[np.ndarray, "n 3"], radius: float) -> Any:
+    import pyvista
+
+    return pyvista.lines_from_points(np.asarray(curve, dtype=np.float32)).tube(radius=radius)
