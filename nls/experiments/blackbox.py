@@ -1,0 +1,129 @@
+"""Black-box robustness: adversarial points of one network of Table 1, tried on the others (supplement)."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+
+from nls.attacks import Ball, Loss, Precision, is_correct, pgd
+from nls.data import IMAGE_SETS, load_images
+from nls.engine.runs import Run
+from nls.engine.seeds import torch_stream
+from nls.engine.settings import RunSpec, Settings
+from nls.experiments.common import Common, ExperimentConfig
+from nls.experiments.training import images_of, network_for, weights_file
+from nls.networks.classifiers import CLASSIFIERS
+from nls.networks.weights import load_weights
+
+
+class Transfer(Settings):
+    """PGD on the source network; its last iterates are tried on the targets."""
+
+    eps: float = Field(ge=0, description="radius of the L∞ ball, pixel values")
+    steps: int = Field(ge=1, description="of PGD, all of them taken")
+    step_size: float = Field(gt=0, description="of PGD, pixel values")
+    test_images: int | None = Field(None, ge=1, description="the first images of the test set; null: all")
+    precision: Precision = Field("float32", description="of PGD's gradients; verdicts are always float32")
+
+
+class Group(Settings):
+    """Networks that are tried on one another, each as source and as target."""
+
+    dataset: str = Field(description="as in table1")
+    network: str = Field(description="as in table1")
+    models: list[str] = Field(min_length=2, description="names of runs of table1")
+    transfer: Transfer = Field(description="how the sources are attacked")
+
+    @field_validator("network")
+    @classmethod
+    def _network(cls, name: str) -> str:
+        if name not in CLASSIFIERS:
+            raise ValueError(f"take one of {', '.join(CLASSIFIERS)}")
+        return name
+
+
+class Config(ExperimentConfig):
+    """Settings of the black-box tables."""
+
+    seed: int = Field(0, ge=0, description="of the random starts")
+    groups: list[Group] = Field(min_length=1, description="one table for each loss of the attack")
+
+
+class Spec(RunSpec):
+    """One source and all targets of its group."""
+
+    experiment: Literal["blackbox"]
+    source: str
+    group: Group
+    seed: int
+
+    def datasets(self) -> list[str]:
+        """Return the dataset, unless it is a file of the user's."""
+        return [self.group.dataset] if self.group.dataset in IMAGE_SETS else []
+
+    def user_files(self) -> list[str]:
+        """Return a dataset given by path."""
+        return [] if self.group.dataset in IMAGE_SETS else [self.group.dataset]
+
+    def model_directory(self, model: str) -> Path:
+        """Return the run directory of a network of the group."""
+        return Path("results") / self.suite / "table1" / model
+
+
+def expand(config: Config, common: Common) -> list[Spec]:
+    """Return one run a source."""
+    return [
+        Spec(
+            **common.base("blackbox", f"from-{source}", config.threads),
+            source=source,
+            group=group,
+            seed=config.seed,
+        )
+        for group in config.groups
+        for source in group.models
+    ]
+
+
+def run(spec: Spec, run: Run) -> dict[str, Any]:
+    """Attack the source with each loss and try its adversarial points on every target.
+
+    Returns the targets' clean accuracies, and their accuracies on the points; the source is among the targets.
+    """
+    group, plan = spec.group, spec.group.transfer
+    data = load_images(group.dataset, Path(spec.data_root))
+    run.data[group.dataset] = data.fingerprint
+    images, labels = images_of(data.test, slice(plan.test_images), run.device)
+    images = images.float() / 255
+
+    networks = {}
+    for name in group.models:
+        networks[name] = network_for(data, group.network).to(run.device)
+        load_weights(networks[name], weights_file(spec.model_directory(name)))
+
+    ball = Ball(plan.eps)
+    start = ball.random(images, torch_stream(spec.seed, "transfer", device=run.device))
+    losses: tuple[Loss, ...] = ("xent", "margin")
+    accuracies: dict[str, dict[str, float]] = {}
+    for loss in losses:
+        attacked = pgd(
+            networks[spec.source],
+            images,
+            labels,
+            ball,
+            start,
+            loss=loss,
+            steps=plan.steps,
+            step_size=plan.step_size,
+            stop_when_broken=False,
+            precision=plan.precision,
+        )
+        accuracies[loss] = {
+            name: _share(is_correct(network, attacked.points, labels)) for name, network in networks.items()
+        }
+    clean = {name: _share(is_correct(network, images, labels)) for name, network in networks.items()}
+    return {"n": len(images), "source": spec.source, "clean": clean, "accuracy": accuracies}
+
+
+def _share(flags: torch.Tensor) -> float:
+    return float(flags.double().mean())

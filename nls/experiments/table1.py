@@ -1,0 +1,238 @@
+"""Table 1: clean and robust accuracies of classifiers (Section 5.2).
+
+A run trains one network by one method, attacks it, and records how its accuracy falls with ε and with the steps
+of PGD.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+
+from nls.attacks import ATTACKS, NEVER, Ball, Effort, Precision, attack, is_correct, pgd
+from nls.attacks.report import PGD_ATTACKS
+from nls.data import IMAGE_SETS, load_images
+from nls.engine.runs import Run
+from nls.engine.seeds import torch_stream
+from nls.engine.settings import RunSpec, Settings
+from nls.engine.user_code import is_user_code, user_file
+from nls.experiments.common import Common, ExperimentConfig
+from nls.experiments.training import Training, images_of, train
+from nls.networks.classifiers import CLASSIFIERS
+from nls.objectives.classifiers import METHODS, make_method
+
+
+class AttackPlan(Settings):
+    """What the networks of a dataset are attacked with."""
+
+    eps: float = Field(ge=0, description="radius of the L∞ ball, pixel values")
+    attacks: list[str] = Field(description="pgd-xent, pgd-margin, apgd-ce, apgd-t, fab-t, square, autoattack")
+    steps: int = Field(ge=1, description="of PGD")
+    step_size: float = Field(gt=0, description="of PGD, pixel values")
+    starts: int = Field(10, ge=1, description="random starts of PGD; mean and worst case are reported")
+    test_images: int | None = Field(None, ge=1, description="the first images of the test set; null: all")
+    apgd_steps: int = Field(100, ge=1, description="of APGD, and of targeted APGD for every target")
+    fab_steps: int = Field(100, ge=1, description="of targeted FAB for every target")
+    queries: int = Field(5000, ge=1, description="of Square, an example")
+    precision: Precision = Field("float32", description="of PGD's gradients; verdicts are always float32")
+    batch_size: int = Field(250, ge=1, description="examples in one forward pass")
+    curve_eps: list[float] = Field([], description="radii of the accuracy-against-ε curve, ascending")
+    curve_steps: int = Field(100, ge=1, description="PGD steps of the accuracy-against-steps curve")
+    curve_images: int | None = Field(
+        None, ge=1, description="the first test images, for the curves; null: all"
+    )
+
+    @field_validator("attacks")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        unknown = [name for name in names if name not in ATTACKS]
+        if unknown:
+            raise ValueError(f"unknown attack {unknown[0]!r}; take some of {', '.join(ATTACKS)}")
+        return names
+
+    @field_validator("curve_eps")
+    @classmethod
+    def _ascending(cls, radii: list[float]) -> list[float]:
+        if radii != sorted(radii) or any(radius < 0 for radius in radii):
+            raise ValueError("radii must ascend from 0 or more")
+        return radii
+
+    def effort(self) -> Effort:
+        """Return how long the attacks of the library work."""
+        return Effort(self.apgd_steps, self.fab_steps, self.queries)
+
+
+class Row(Settings):
+    """One row of the table."""
+
+    dataset: str = Field(description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file")
+    network: str = Field(description="a classifier of nls.networks.classifiers")
+    method: str = Field(description="standard, madry, trades, ours, mma, large-margin, or file.py:Class")
+    eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
+    settings: dict[str, Any] = Field({}, description="arguments of the method's class")
+    training: Training = Field(description="how the network is trained")
+
+    @field_validator("network")
+    @classmethod
+    def _network(cls, name: str) -> str:
+        if name not in CLASSIFIERS:
+            raise ValueError(f"take one of {', '.join(CLASSIFIERS)}")
+        return name
+
+    @field_validator("method")
+    @classmethod
+    def _method(cls, name: str) -> str:
+        if name not in METHODS and not is_user_code(name):
+            raise ValueError(f"take one of {', '.join(METHODS)}, or file.py:Class")
+        return name
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        method = Path(user_file(self.method)).stem if is_user_code(self.method) else self.method
+        eps = "" if self.eps_train is None else f"-{self.eps_train:g}"
+        return f"{Path(self.dataset).stem}-{self.network}-{method}{eps}"
+
+
+class Config(ExperimentConfig):
+    """Settings of Table 1."""
+
+    seed: int = Field(0, ge=0, description="of initialisation, order, augmentation, search and attacks")
+    rows: list[Row] = Field(min_length=1, description="one training run each")
+    attacks: dict[str, AttackPlan] = Field(description="by dataset")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [row.dataset for row in self.rows if row.dataset not in self.attacks]
+        if missing:
+            raise ValueError(f"attacks has no key {missing[0]!r}, which a row's dataset needs")
+        return self
+
+
+class Spec(RunSpec):
+    """One network: its training and what it is attacked with."""
+
+    experiment: Literal["table1"]
+    row: Row
+    seed: int
+    attacks: AttackPlan
+
+    def datasets(self) -> list[str]:
+        """Return the dataset, unless it is a file of the user's."""
+        return [self.row.dataset] if self.row.dataset in IMAGE_SETS else []
+
+    def user_files(self) -> list[str]:
+        """Return the file of a user's method and a dataset given by path."""
+        files = [user_file(self.row.method)] if is_user_code(self.row.method) else []
+        return files + ([] if self.row.dataset in IMAGE_SETS else [self.row.dataset])
+
+
+def expand(config: Config, common: Common) -> list[Spec]:
+    """Return one run a row."""
+    return [
+        Spec(
+            **common.base("table1", row.name, config.threads),
+            row=row,
+            seed=config.seed,
+            attacks=config.attacks[row.dataset],
+        )
+        for row in config.rows
+    ]
+
+
+def run(spec: Spec, run: Run) -> dict[str, Any]:
+    """Train, attack, and draw the curves."""
+    row, plan = spec.row, spec.attacks
+    data = load_images(row.dataset, Path(spec.data_root))
+    run.data[row.dataset] = data.fingerprint
+    method = make_method(row.method, row.settings)
+    network = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
+    trained_after = run.wall_seconds
+    images, labels = images_of(data.test, slice(plan.test_images), run.device)
+    images = images.float() / 255
+    report = attack(
+        network,
+        images,
+        labels,
+        eps=plan.eps,
+        attacks=plan.attacks,
+        steps=plan.steps,
+        step_size=plan.step_size,
+        restarts=plan.starts,
+        effort=plan.effort(),
+        precision=plan.precision,
+        seed=spec.seed,
+        batch_size=plan.batch_size,
+    )
+    few = slice(plan.curve_images)
+    run.note(f"training took {trained_after:.0f} s, attacks {run.wall_seconds - trained_after:.0f} s")
+    return report.to_dict() | {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "eps_curve": eps_curve(network, images[few], labels[few], plan, spec.seed),
+        "steps_curve": steps_curve(network, images[few], labels[few], plan, spec.seed),
+    }
+
+
+def eps_curve(
+    network: nn.Module, images: Tensor, labels: Tensor, plan: AttackPlan, seed: int
+) -> dict[str, list[float]]:
+    """Return the accuracy that PGD leaves at each radius, for both losses.
+
+    A point that breaks an example within ε breaks it within every larger ε, so a radius is tried on what the
+    smaller ones have left, and the curve cannot rise. Step sizes grow with ε.
+    """
+    curve: dict[str, list[float]] = {"eps": plan.curve_eps}
+    clean = is_correct(network, images, labels, plan.batch_size)
+    for name, loss in PGD_ATTACKS.items():
+        left, accuracies = clean.clone(), []
+        for radius in plan.curve_eps:
+            rows = torch.nonzero(left)[:, 0]
+            ball = Ball(radius)
+            start = ball.random(images[rows], torch_stream(seed, "curve", name, device=images.device))
+            result = pgd(
+                network,
+                images[rows],
+                labels[rows],
+                ball,
+                start,
+                loss=loss,
+                steps=plan.steps,
+                step_size=plan.step_size * (radius / plan.eps if plan.eps else 1),
+                precision=plan.precision,
+                batch_size=plan.batch_size,
+            )
+            left[rows] = ~result.broken
+            accuracies.append(float(left.double().mean()))
+        curve[name] = accuracies
+    return curve
+
+
+def steps_curve(
+    network: nn.Module, images: Tensor, labels: Tensor, plan: AttackPlan, seed: int
+) -> dict[str, list[float]]:
+    """Return the accuracy that PGD leaves after each number of steps, from one start, for both losses."""
+    steps = sorted({round(plan.curve_steps * share / 20) for share in range(21)})
+    curve: dict[str, list[float]] = {"steps": [float(step) for step in steps]}
+    ball = Ball(plan.eps)
+    start = ball.random(images, torch_stream(seed, "curve", "steps", device=images.device))
+    clean = is_correct(network, images, labels, plan.batch_size)
+    for name, loss in PGD_ATTACKS.items():
+        result = pgd(
+            network,
+            images,
+            labels,
+            ball,
+            start,
+            loss=loss,
+            steps=steps[-1],
+            step_size=plan.step_size,
+            precision=plan.precision,
+            batch_size=plan.batch_size,
+        )
+        curve[name] = [
+            float((clean & ((result.broken_at == NEVER) | (result.broken_at > step))).double().mean())
+            for step in steps
+        ]
+    return curve

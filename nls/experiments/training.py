@@ -1,0 +1,142 @@
+"""The training loop of the classifiers (Section 5.2), shared by the experiments that need one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nls.attacks import Ball, is_correct, pgd
+from nls.data import ImageDataset, Split
+from nls.data.augment import CropFlip
+from nls.engine.runs import Run
+from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
+from nls.engine.settings import Settings
+from nls.engine.state import Part, restore, snapshot
+from nls.networks.classifiers import build_classifier
+from nls.objectives.base import ClassifierLoss, Moment
+
+
+class Training(Settings):
+    """How a network is trained."""
+
+    epochs: int = Field(ge=1, description="passes over the training images")
+    batch_size: int = Field(128, ge=1, description="images of a step; a last smaller batch is left out")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="sgd has momentum 0.9")
+    learning_rate: float = Field(gt=0, description="at the start")
+    weight_decay: float = Field(0.0, ge=0, description="as an L2 penalty")
+    milestones: list[int] = Field(
+        [], description="epochs after which the learning rate is multiplied by decay"
+    )
+    decay: float = Field(0.5, gt=0, le=1, description="factor of the learning rate at a milestone")
+    augment: bool = Field(False, description="random crop with padding 4 and horizontal flip")
+    train_images: int | None = Field(None, ge=1, description="random part of the training set; null: all")
+    compile: bool = Field(False, description="compile the network for training with torch.compile")
+
+
+def images_of(split: Split, rows: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return images ``(n, c, h, w)`` as bytes and labels ``(n,)`` of some rows of a split, on the device."""
+    return (
+        torch.from_numpy(split.images[rows].copy()).to(device),
+        torch.from_numpy(split.labels[rows].copy()).to(device),
+    )
+
+
+def network_for(data: ImageDataset, name: str) -> nn.Module:
+    """Build the named network for the images of a dataset."""
+    _, channels, side, _ = data.train.images.shape
+    return build_classifier(name, channels, side, data.classes)
+
+
+def train(
+    network_name: str,
+    method: ClassifierLoss,
+    data: ImageDataset,
+    training: Training,
+    run: Run,
+    *,
+    seed: int,
+    eps: float,
+) -> nn.Module:
+    """Train a network and return it in evaluation mode, its weights saved.
+
+    Images stay on the device as bytes; batches, augmentation and the search for adversarial points are made
+    there. Each epoch's row of the history has the mean loss, and accuracies on the epoch's last batch: clean, and
+    under ten steps of PGD on the margin within ``eps``.
+    """
+    device = run.device
+    torch.manual_seed(stream_seed(seed, "network"))
+    network = network_for(data, network_name).to(device).to(memory_format=torch.channels_last)
+    optimizer = _optimizer(network, training)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, training.milestones, training.decay)
+    search = torch_stream(seed, "search", device=device)
+    parts: Mapping[str, Part] = {
+        "network": network,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "search": search,
+    }
+    rows = numpy_stream(seed, "subset").permutation(len(data.train.labels))[: training.train_images]
+    images, labels = images_of(data.train, rows, device)
+    batches = len(images) // training.batch_size
+    saved = run.resume() or {"step": 0, "loss": 0.0, "parts": None}
+    if saved["parts"] is not None:
+        restore(parts, saved["parts"])
+    compiled = cast(nn.Module, torch.compile(network)) if training.compile else network
+    network.train()
+    total = saved["loss"]
+    order, augmentation = torch.empty(0), None
+    for step in run.progress.steps(training.epochs * batches, "training", saved["step"]):
+        epoch, batch = divmod(step, batches)
+        if batch == 0 or step == saved["step"]:
+            order = torch.randperm(len(images), generator=torch_stream(seed, "order", epoch)).to(device)
+            augmentation = CropFlip.draw(len(images), seed, epoch, device) if training.augment else None
+        chosen = order[batch * training.batch_size : (batch + 1) * training.batch_size]
+        points = images[chosen] if augmentation is None else augmentation(images[chosen], chosen)
+        points = points.float() / 255
+        optimizer.zero_grad()
+        loss = method(compiled, points, labels[chosen], Moment(step / batches, search))
+        loss.backward()
+        optimizer.step()
+        value = run.require_finite(loss.detach(), step=step)
+        run.progress.show(loss=value)
+        total += value
+        if batch + 1 == batches:
+            rate = optimizer.param_groups[0]["lr"]
+            accuracies = _accuracies(network, points, labels[chosen], eps, seed)
+            run.history.append(
+                {"epoch": epoch + 1, "learning_rate": rate, "loss": total / batches} | accuracies
+            )
+            schedule.step()
+            total = 0.0
+        state = {"step": step + 1, "loss": total}
+        run.offer(lambda state=state: state | {"parts": snapshot(parts)})  # type: ignore[misc]
+    run.save_weights(network.state_dict())
+    return network.eval()
+
+
+def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    parameters, rate, decay = network.parameters(), training.learning_rate, training.weight_decay
+    if training.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
+
+
+def _accuracies(
+    network: nn.Module, images: Tensor, labels: Tensor, eps: float, seed: int
+) -> dict[str, float]:
+    ball = Ball(eps)
+    start = ball.random(images, torch_stream(seed, "history", device=images.device))
+    attacked = pgd(network, images, labels, ball, start, loss="margin", steps=10, step_size=eps / 5)
+    clean = is_correct(network, images, labels)
+    return {
+        "train_accuracy": float(clean.double().mean()),
+        "train_robust_accuracy": float((clean & ~attacked.broken).double().mean()),
+    }
+
+
+def weights_file(directory: Path) -> Path:
+    """Return where :func:`train` leaves the weights of a run."""
+    return directory / "weights.safetensors"
