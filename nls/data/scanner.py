@@ -18,10 +18,10 @@ POINTS = 170_000
 NOISE = 0.0005  # metres
 
 # Rings of units: height above the mesh's centre in bounding radii, units in the ring.
-_RINGS = ((-0.75, 7), (0.3, 8), (1.9, 7))
+_RINGS = ((-0.3, 7), (0.4, 8), (1.6, 7))
 _DISTANCE = 2.2  # from the vertical axis to a unit, in bounding radii
-_BASELINE = 0.3  # between a unit's two cameras, in bounding radii
-_GRAZING = 0.2  # least cosine between viewing ray and surface normal
+_BASELINE = 0.5  # between a unit's two cameras, in bounding radii
+_GRAZING = 0.3  # least cosine between viewing ray and surface normal
 _PILOT = 96  # pixels a side in the trial that finds the resolution
 _MOST_PIXELS = 2048
 
