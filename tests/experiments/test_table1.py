@@ -1,0 +1,201 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nls.data import load_images
+from nls.engine.runs import execute
+from nls.errors import Interrupted, UserError
+from nls.experiments import blackbox, table1
+from nls.experiments.common import Common
+from nls.experiments.training import network_for
+
+ATTACKS = {
+    "digits": {
+        "eps": 0.1,
+        "attacks": ["pgd-xent", "pgd-margin", "square"],
+        "steps": 6,
+        "step_size": 0.03,
+        "starts": 2,
+        "test_images": 60,
+        "queries": 20,
+        "curve_eps": [0.0, 0.05, 0.1],
+        "curve_steps": 20,
+        "curve_images": 40,
+    }
+}
+TRAINING = {"epochs": 2, "batch_size": 64, "learning_rate": 3e-3, "milestones": [1], "train_images": 640}
+OURS = {"eps_correct": 0.1, "eps_wrong": 0.1, "eps_attack": 0.1, "steps": 5, "step_size": 0.05}
+
+# A method that asks for the end of the process, once, in the second epoch.
+INTERRUPTING = """
+import os, signal
+from pathlib import Path
+from nls.objectives.madry import Madry
+
+class Once:
+    def __init__(self, flag=""):
+        self.flag = flag
+        self.madry = Madry(eps=0.1, steps=2, step_size=0.1)
+
+    def __call__(self, model, images, labels, moment):
+        if self.flag and moment.epoch > 1.2 and not Path(self.flag).exists():
+            Path(self.flag).touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.madry(model, images, labels, moment)
+"""
+
+
+def specs(tmp_path, **rows):
+    common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)
+    config = table1.Config(
+        rows=[
+            {"dataset": "digits", "network": "convnet-small", "training": TRAINING} | row
+            for row in rows.values()
+        ],
+        attacks=ATTACKS,
+    )
+    return dict(zip(rows, table1.expand(config, common), strict=True))
+
+
+def carried_out(spec, directory):
+    execute(spec, table1.run, directory)
+    return json.loads((directory / "metrics.json").read_text())
+
+
+def test_a_run_trains_attacks_and_repeats(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = {"method": "ours", "eps_train": 0.1, "settings": OURS}
+    spec = specs(tmp_path, ours=row)["ours"]
+    assert spec.run == "digits-convnet-small-ours-0.1"
+    assert spec.datasets() == ["digits"]
+    metrics = carried_out(spec, tmp_path / "first")
+    assert metrics["n"] == 60
+    assert set(metrics["robust_accuracy"]) == {"pgd-xent", "pgd-margin", "square", "min"}
+    assert metrics["parameters"] == 38_282
+    assert metrics["settings"]["pgd"]["starts"] == 2
+    for curve in ("eps_curve", "steps_curve"):
+        for loss in ("pgd-xent", "pgd-margin"):
+            values = metrics[curve][loss]
+            assert values == sorted(values, reverse=True)
+    history = (tmp_path / "first" / "history.csv").read_text().splitlines()
+    assert history[0] == "epoch,learning_rate,loss,train_accuracy,train_robust_accuracy"
+    assert [line.split(",")[1] for line in history[1:]] == ["0.003", "0.0015"]
+    carried_out(spec, tmp_path / "second")
+    for name in ("metrics.json", "history.csv", "weights.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "once.py").write_text(INTERRUPTING)
+    method = {"method": "once.py:Once"}
+    through = specs(tmp_path, a=method)["a"]
+    stopped = specs(tmp_path, a=method | {"settings": {"flag": "asked"}})["a"]
+    assert through.run == "digits-convnet-small-once"
+    assert through.user_files() == ["once.py"]
+    carried_out(through, tmp_path / "through")
+    with pytest.raises(Interrupted):
+        carried_out(stopped, tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "metrics.json").exists()
+    carried_out(stopped, tmp_path / "stopped")
+    for name in ("metrics.json", "history.csv", "weights.safetensors"):
+        assert (tmp_path / "through" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
+    assert json.loads((tmp_path / "stopped" / "provenance.json").read_text())["interruptions"] == 1
+
+
+def test_augmented_training_and_sgd_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    changes = {"epochs": 3, "augment": True, "optimizer": "sgd", "learning_rate": 0.02, "batch_size": 32}
+    row = {"method": "standard", "training": TRAINING | changes}
+    assert carried_out(specs(tmp_path, a=row)["a"], tmp_path / "run")["clean_accuracy"] > 0.1
+
+
+def test_curves_agree_with_attacks_of_that_length(tmp_path):
+    spec = specs(tmp_path, a={"method": "standard"})["a"]
+    torch.manual_seed(0)
+    network = network_for(load_images("digits", tmp_path), "convnet-small")
+    images, labels = torch.rand(30, 1, 8, 8), torch.randint(10, (30,))
+    labels = network(images).argmax(1)
+    curve = table1.steps_curve(network, images, labels, spec.attacks, 0)
+    shorter = table1.steps_curve(
+        network, images, labels, spec.attacks.model_copy(update={"curve_steps": 10}), 0
+    )
+    assert curve["steps"][::2] == shorter["steps"][::1]
+    assert dict(zip(curve["steps"], curve["pgd-margin"], strict=True))[10.0] == shorter["pgd-margin"][-1]
+    eps = table1.eps_curve(network, images, labels, spec.attacks, 0)
+    assert eps["pgd-xent"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "fgsm"}, "take one of standard, madry"),
+        ({"method": "standard", "network": "vgg"}, "take one of convnet4a"),
+        ({"method": "standard", "dataset": "mnist"}, "attacks has no key 'mnist'"),
+    ],
+)
+def test_bad_rows_name_what_is_allowed(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        specs(tmp_path, a=change)
+
+
+def test_settings_that_a_method_does_not_take(tmp_path):
+    spec = specs(tmp_path, a={"method": "madry", "settings": {"epsilon": 0.1}})["a"]
+    with pytest.raises(UserError, match="madry: does not take the settings"):
+        execute(spec, table1.run, tmp_path / "run")
+
+
+def test_transfer_between_trained_networks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = {"training": TRAINING | {"epochs": 3}}
+    rows = specs(
+        tmp_path,
+        standard={"method": "standard"} | quick,
+        madry={"method": "madry", "eps_train": 0.1, "settings": {"eps": 0.1, "steps": 3, "step_size": 0.07}}
+        | quick,
+    )
+    for spec in rows.values():
+        carried_out(spec, tmp_path / "results" / "test" / "table1" / spec.run)
+    common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)
+    names = [spec.run for spec in rows.values()]
+    config = blackbox.Config(
+        groups=[
+            {
+                "dataset": "digits",
+                "network": "convnet-small",
+                "models": names,
+                "transfer": {"eps": 0.15, "steps": 10, "step_size": 0.03},
+            }
+        ]
+    )
+    for spec in blackbox.expand(config, common):
+        directory = tmp_path / "results" / "test" / "blackbox" / spec.run
+        execute(spec, blackbox.run, directory)
+        metrics = json.loads((directory / "metrics.json").read_text())
+        other = next(name for name in names if name != spec.source)
+        for loss in ("xent", "margin"):
+            accuracy = metrics["accuracy"][loss]
+            assert accuracy[spec.source] < metrics["clean"][spec.source]
+            # Whoever knows the network does it more harm than who does not.
+            assert (
+                accuracy[spec.source] / metrics["clean"][spec.source]
+                < accuracy[other] / metrics["clean"][other]
+            )
+    weights = load_file(spec.model_directory(spec.source) / "weights.safetensors")
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_missing_weights_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)
+    group = {
+        "dataset": "digits",
+        "network": "convnet-small",
+        "models": ["a", "b"],
+        "transfer": {"eps": 0.1, "steps": 1, "step_size": 0.1},
+    }
+    spec = blackbox.expand(blackbox.Config(groups=[group]), common)[0]
+    with pytest.raises(UserError, match=r"results/test/table1/a/weights.safetensors: there is no such file"):
+        execute(spec, blackbox.run, tmp_path / "run")
