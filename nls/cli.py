@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_run,
         _add_data,
         _add_attack,
+        _add_represent,
         _add_reconstruct,
         _add_chamfer,
     ):
@@ -185,6 +186,27 @@ def _chamfer(arguments: argparse.Namespace) -> None:
     from nls.experiments.reconstruct_file import chamfer_files
 
     chamfer_files(arguments.first, arguments.second, arguments.points, arguments.seed)
+
+
+def _add_represent(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("represent", help="write a mesh as the exact zero level set of a ReLU network")
+    parser.add_argument(
+        "mesh", type=Path, metavar="MESH.ply", help="watertight triangles: PLY, OBJ, STL or OFF"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="NET.safetensors")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="default: float64")
+    parser.add_argument("--repair", action="store_true", help="mend the mesh first; says what changed")
+    parser.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="write ONNX too")
+    parser.set_defaults(verb=_represent)
+
+
+def _represent(arguments: argparse.Namespace) -> None:
+    from nls.universality.command import represent_file
+
+    for line in represent_file(
+        arguments.mesh, arguments.out, arguments.dtype, repair=arguments.repair, onnx=arguments.onnx
+    ):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -94,15 +94,21 @@ class Arrangement:
         Its normal follows the right-hand rule in 3D and points to the right of the segment in 2D.
         """
         for chosen in combinations(corners, self.dimension):
-            rows = self.exact_points(chosen)
-            columns = range(self.dimension + 1)
-            exact = tuple(
-                (-1) ** (c + self.dimension - 1) * _determinant([_without(row, c) for row in rows])
-                for c in columns
-            )
+            exact = self._through(self.exact_points(chosen))
             if any(exact[:-1]):
                 return self.add_plane(exact)
         return None
+
+    def plane_across(self, crease: Sequence[int], direction: Float[np.ndarray, " d"]) -> int | None:
+        """Add the plane through d - 1 points and along a direction, to 20 bits; None if they do not span one."""
+        along = tuple(round(c * 2**20) for c in direction)
+        exact = self._through([*self.exact_points(crease), (*along, 0)])
+        return self.add_plane(exact)[0] if any(exact[:-1]) else None
+
+    def _through(self, points: list[ExactVector]) -> ExactVector:
+        columns = range(self.dimension + 1)
+        minors = [_determinant([_without(point, column) for point in points]) for column in columns]
+        return tuple((-1) ** (column + self.dimension - 1) * minors[column] for column in columns)
 
     def axis_plane(self, axis: int, position: float) -> int:
         """Add the plane ``x[axis] - centre[axis] = position``."""

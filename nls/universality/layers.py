@@ -194,8 +194,8 @@ def _layer(
     rows, columns = places
     starts = np.searchsorted(rows, np.arange(len(biases) + 1))
     weight = torch.sparse_csr_tensor(
-        torch.from_numpy(starts),
-        torch.from_numpy(np.ascontiguousarray(columns)),
+        torch.from_numpy(starts).int(),
+        torch.from_numpy(np.ascontiguousarray(columns)).int(),
         torch.from_numpy(weights).to(dtype),
         (len(biases), width),
         check_invariants=True,

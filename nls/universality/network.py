@@ -107,6 +107,6 @@ class ReLUNetwork(nn.Sequential):
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, points: Float[Tensor, "n d"], chunk: int = 4096) -> Float[Tensor, " n"]:
+def evaluate(network: nn.Module, points: Float[Tensor, "n d"], chunk: int = 2048) -> Float[Tensor, " n"]:
     """Values at many points, in chunks small enough for a layer's activations to stay in the processor's cache."""
     return torch.cat([network(part)[:, 0] for part in points.split(chunk)])

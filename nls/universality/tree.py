@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Int, Int8
+from jaxtyping import Bool, Int, Int8
 
 from nls.errors import UserError
 from nls.universality.exact import Arrangement
@@ -64,6 +64,8 @@ class Partition:
     root: Node
 
 
+# Planes are almost the same where they differ by less than this many diameters.
+_APART = 1e-4
 # Candidate planes weighed at a node: all facet planes up to this many, and this many positions along each axis.
 _FACET_PLANES = 128
 _POSITIONS = 15
@@ -82,10 +84,11 @@ def partition(surface: Hypersurface) -> Partition:
         if plane is None:
             raise UserError(f"facet {number} is degenerate: its corners span no plane; remove it")
         pieces.append(_Piece(plane[0], -plane[1], corners))
-    return Partition(arrangement, _node(arrangement, pieces, np.random.default_rng(0)))
+    return Partition(arrangement, _node(arrangement, pieces, ()))
 
 
-def _node(arrangement: Arrangement, pieces: list[_Piece], generator: np.random.Generator) -> Node:
+def _node(arrangement: Arrangement, pieces: list[_Piece], walls: tuple[int, ...]) -> Node:
+    """The function within a cell, of which ``walls`` are the bounding planes."""
     corners = _Corners(pieces)
     inside = {piece.plane: piece.inside for piece in pieces}
     both = {piece.plane for piece in pieces if piece.inside != inside[piece.plane]}
@@ -102,11 +105,12 @@ def _node(arrangement: Arrangement, pieces: list[_Piece], generator: np.random.G
                     "the facets contradict each other on what is inside; check the mesh's orientation"
                 )
             left = [piece for piece in pieces if piece.plane not in set(chosen)]
-            rest = _node(arrangement, left, generator) if left else None
+            rest = _node(arrangement, left, (*walls, *chosen)) if left else None
             return Fold(lowest, tuple((plane, inside[plane]) for plane in chosen), rest)
-    plane = _dividing_plane(arrangement, corners, planes, signs, generator)
+    plane = _dividing_plane(arrangement, pieces, corners, signs, walls)
     positive, negative = _divided(arrangement, plane, pieces, corners)
-    return Split(plane, _node(arrangement, positive, generator), _node(arrangement, negative, generator))
+    walls = (*walls, plane)
+    return Split(plane, _node(arrangement, positive, walls), _node(arrangement, negative, walls))
 
 
 class _Corners:
@@ -129,40 +133,81 @@ class _Corners:
 
 def _dividing_plane(
     arrangement: Arrangement,
+    pieces: list[_Piece],
     corners: _Corners,
-    planes: list[int],
     signs: Int8[np.ndarray, "k m"],
-    generator: np.random.Generator,
+    walls: tuple[int, ...],
 ) -> int:
     """The plane with the least sum of squares of the two sides' numbers of pieces: balanced, and cutting few.
 
-    A facet's plane leaves both sides fewer pieces than there are, since its own vanish from both; an axis-parallel
-    plane is taken only if it does so too. So the tree ends.
+    Along a dividing plane ``F`` is as small as the functions of the planes on either side. So a plane that almost
+    coincides with one of those or with a wall is put off: the sign of ``F`` would be exact, but lost in rounding.
+    Both sides must be left fewer pieces than there are, so the tree ends.
     """
+    planes = np.unique([piece.plane for piece in pieces])
     rows = np.arange(len(planes))
     if len(rows) > _FACET_PLANES:
-        rows = generator.choice(rows, _FACET_PLANES, replace=False)
-    cost = _cost(*corners.sides(signs[rows]))
-    best = int(np.argmin(cost))
-    chosen, least = planes[rows[best]], cost[best]
+        rows = np.random.default_rng(len(rows)).choice(rows, _FACET_PLANES, replace=False)
+    candidates = planes[rows].tolist()
+    before, behind = corners.sides(signs[rows])
+    others = [*_axis_planes(arrangement, corners), *_planes_across_creases(arrangement, pieces)]
+    if others:
+        candidates += others
+        sides = corners.sides(arrangement.signs(others, corners.points))
+        before, behind = np.concatenate([before, sides[0]]), np.concatenate([behind, sides[1]])
+    cost = before.sum(axis=1, dtype=float) ** 2 + behind.sum(axis=1, dtype=float) ** 2
+    cost[before.all(axis=1) | behind.all(axis=1)] = np.inf
+    near = _almost_coincide(arrangement, candidates, [*planes.tolist(), *walls]).any(axis=1)
+    # A facet's own plane always leaves both sides fewer pieces, so that some finite cost remains.
+    return candidates[int(np.argmin(np.where(near, cost + len(pieces) ** 3, cost)))]
+
+
+def _almost_coincide(
+    arrangement: Arrangement, candidates: Sequence[int], planes: Sequence[int]
+) -> Bool[np.ndarray, "c k"]:
+    """Which different planes are nowhere in the diameter's reach farther apart than ``_APART`` of it."""
+    first = np.array([arrangement.plane(i) for i in candidates])
+    second = np.array([arrangement.plane(i) for i in planes])
+    scale = np.append(np.full(arrangement.dimension, arrangement.diameter), 1.0)
+    apart = [np.abs((first[:, None] - sign * second[None]) * scale).max(axis=2) for sign in (1, -1)]
+    different = np.not_equal.outer(np.array(candidates), np.array(planes))
+    return different & (np.minimum(*apart) < _APART * arrangement.diameter)
+
+
+def _axis_planes(arrangement: Arrangement, corners: _Corners) -> list[int]:
     coordinates = arrangement.points(corners.points)
     vertices = coordinates[coordinates[:, -1] > 0]
-    for axis in range(arrangement.dimension):
-        positions = _positions(vertices[:, axis])
-        if not len(positions):
-            continue
-        values = coordinates[:, axis] - np.multiply.outer(positions, coordinates[:, -1])
-        before, behind = corners.sides(np.sign(values).astype(np.int8))
-        cost = _cost(before, behind)
-        cost[before.all(axis=1) | behind.all(axis=1)] = np.inf
-        best = int(np.argmin(cost))
-        if cost[best] < least:
-            chosen, least = arrangement.axis_plane(axis, float(positions[best])), cost[best]
-    return chosen
+    return [
+        arrangement.axis_plane(axis, position)
+        for axis in range(arrangement.dimension)
+        for position in _positions(vertices[:, axis]).tolist()
+    ]
 
 
-def _cost(before: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    return before.sum(axis=1, dtype=float) ** 2 + behind.sum(axis=1, dtype=float) ** 2
+def _planes_across_creases(arrangement: Arrangement, pieces: list[_Piece]) -> list[int]:
+    """Planes that part neighbours in almost one plane: through the crease between them, across both."""
+    ends = arrangement.dimension - 1
+    by_crease: dict[frozenset[int], list[_Piece]] = {}
+    for piece in pieces:
+        corners = piece.corners
+        loop = (
+            zip(corners, corners[1:] + corners[:1], strict=True) if ends == 2 else zip(corners, strict=True)
+        )
+        for crease in loop:
+            by_crease.setdefault(frozenset(crease), []).append(piece)
+    pairs = [
+        (crease, *two) for crease, two in by_crease.items() if len(two) == 2 and two[0].plane != two[1].plane
+    ]
+    if not pairs:
+        return []
+    normals = [np.array([arrangement.plane(pair[i].plane)[:-1] for pair in pairs]) for i in (1, 2)]
+    flat = np.flatnonzero(np.abs(np.abs((normals[0] * normals[1]).sum(axis=1)) - 1) < _APART)
+    found = []
+    for i in flat[:: max(1, len(flat) // _POSITIONS)].tolist():
+        plane = arrangement.plane_across(sorted(pairs[i][0]), normals[0][i])
+        if plane is not None:
+            found.append(plane)
+    return found
 
 
 def _positions(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,200 @@
+"""Measures how exactly a network is zero on a hypersurface, has its signs, and is zero nowhere else."""
+
+import time
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Bool, Float
+from skimage.measure import find_contours
+from torch import Tensor
+
+from nls.geometry.meshing import mesh_zero_level, topology
+from nls.geometry.octree import Grid
+from nls.universality.defects import components
+from nls.universality.hypersurface import Hypersurface
+from nls.universality.network import ReLUNetwork, evaluate
+from nls.universality.winding import winding_number
+
+# Half the side of the extraction's cube, in units in which half the longest side of the bounding box is 1.
+_MARGIN = 1.1
+
+
+def check(
+    network: ReLUNetwork,
+    surface: Hypersurface,
+    points: int = 100_000,
+    resolutions: tuple[int, ...] = (96, 144),
+    seed: int = 0,
+) -> dict[str, float]:
+    """Compare a network with the bounded hypersurface that it represents; equal arguments, equal numbers.
+
+    Args:
+        network: from ``represent``.
+        surface: triangles in space or segments in the plane.
+        points: how many points to compare signs at.
+        resolutions: nodes along an axis of the grids that the level set is extracted on.
+        seed: of all random points.
+
+    Returns:
+        Lengths are in units of the surface's diameter.
+
+        - ``vertex_error``, ``edge_error``, ``facet_error``: the largest ``|F|`` on vertices and on random points of
+          edges and of facets.
+        - ``sign_points``; ``sign_errors``: how many of those points have the wrong sign, by winding number;
+          ``sign_error_distance``: the largest distance from the surface of one that has, 0 if none has.
+        - ``components``, ``euler_number`` of the surface, and the same with ``extracted_`` before and ``_R`` after
+          them of the level set extracted on a grid of resolution R. In the plane they count closed contours, and
+          the Euler number is 0.
+        - ``facets``, ``neurons``, ``depth`` (hidden layers), ``weights`` (that are not 0).
+    """
+    generator = np.random.default_rng(seed)
+    facets = surface.vertices[np.array(surface.facets)]
+    on_edges = _on_simplices(generator, _edges(facets), 10_000)
+    on_facets = _on_simplices(generator, facets, 10_000)
+    wrong = _wrong_signs(network, facets, _test_points(generator, surface, facets, points))
+    numbers: dict[str, float] = {
+        "facets": len(facets),
+        "neurons": network.neurons,
+        "depth": network.depth,
+        "weights": network.nonzeros,
+        "vertex_error": _largest(network, surface.vertices) / surface.diameter,
+        "edge_error": _largest(network, on_edges) / surface.diameter,
+        "facet_error": _largest(network, on_facets) / surface.diameter,
+        "sign_points": points,
+        "sign_errors": len(wrong),
+        "sign_error_distance": float(_distance(wrong, facets).max(initial=0.0)) / surface.diameter,
+        "components": int(components(np.array(surface.facets)).max()) + 1,
+        "euler_number": surface.euler_number,
+    }
+    for resolution in resolutions:
+        count, euler = _extracted(network, surface, resolution)
+        numbers[f"extracted_components_{resolution}"] = count
+        numbers[f"extracted_euler_number_{resolution}"] = euler
+    return numbers
+
+
+def evaluations_per_second(network: ReLUNetwork, surface: Hypersurface, points: int = 100_000) -> float:
+    """How many points a second the network is evaluated at, in a batch around the surface."""
+    corners = surface.vertices
+    spread = np.random.default_rng(0).uniform(
+        corners.min(axis=0), corners.max(axis=0), (points, surface.dimension)
+    )
+    batch = torch.from_numpy(spread).to(network.dtype)
+    evaluate(network, batch[: points // 10])
+    start = time.perf_counter()
+    evaluate(network, batch)
+    return points / (time.perf_counter() - start)
+
+
+def _values(network: ReLUNetwork, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    return evaluate(network, torch.from_numpy(points).to(network.dtype)).double().numpy()
+
+
+def _largest(network: ReLUNetwork, points: Float[np.ndarray, "n d"]) -> float:
+    return float(np.abs(_values(network, points)).max())
+
+
+def _edges(facets: Float[np.ndarray, "f d d"]) -> Float[np.ndarray, "e 2 d"]:
+    """The edges of triangles; a segment is its own."""
+    if facets.shape[1] == 2:
+        return facets
+    return np.concatenate([facets[:, [0, 1]], facets[:, [1, 2]], facets[:, [2, 0]]])
+
+
+def _on_simplices(
+    generator: np.random.Generator, simplices: Float[np.ndarray, "s k d"], count: int
+) -> Float[np.ndarray, "n d"]:
+    """Points on simplices, as many on a small one as on a large one, uniform within each."""
+    chosen = simplices[generator.integers(len(simplices), size=count)]
+    weights = generator.dirichlet(np.ones(simplices.shape[1]), size=count)
+    return np.einsum("nk,nkd->nd", weights, chosen)
+
+
+def _test_points(
+    generator: np.random.Generator, surface: Hypersurface, facets: Float[np.ndarray, "f d d"], count: int
+) -> Float[np.ndarray, "n d"]:
+    """Points where signs could go wrong.
+
+    A quarter is uniform in the bounding box and a margin; half is near the surface, displaced from points of facets,
+    edges and vertices by 1e-7 to 0.1 diameters; a quarter lies where planes of facets run through each other away
+    from those facets, since a plane must not become a zero of its own.
+    """
+    dimension = surface.dimension
+    low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
+    box = (low - 0.1 * surface.diameter, high + 0.1 * surface.diameter)
+    near, across = count // 2, count // 4
+    bases = np.concatenate(
+        [
+            _on_simplices(generator, facets, near // 2),
+            _on_simplices(generator, _edges(facets), near // 4),
+            _on_simplices(generator, facets.reshape(-1, 1, dimension), near - near // 2 - near // 4),
+        ]
+    )
+    directions = generator.normal(size=bases.shape)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = surface.diameter * 10 ** generator.uniform(-7, -1, size=(near, 1))
+    spread = generator.uniform(*box, size=(across, dimension))
+    normals = _normals(facets)
+    # Onto one to d random planes at once, by the least step.
+    for number in range(1, dimension + 1):
+        part = slice((number - 1) * across // dimension, number * across // dimension)
+        chosen = generator.integers(len(facets), size=(part.stop - part.start, number))
+        residual = np.einsum("nkd,nkd->nk", normals[chosen], facets[chosen, 0] - spread[part, None])
+        spread[part] += np.einsum("ndk,nk->nd", np.linalg.pinv(normals[chosen], rcond=1e-3), residual)
+    uniform = generator.uniform(*box, size=(count - near - across, dimension))
+    return np.concatenate([bases + lengths * directions, spread, uniform])
+
+
+def _normals(facets: Float[np.ndarray, "f d d"]) -> Float[np.ndarray, "f d"]:
+    spans = facets[:, 1:] - facets[:, :1]
+    if facets.shape[1] == 3:
+        normals = np.cross(spans[:, 0], spans[:, 1])
+    else:
+        normals = np.column_stack([spans[:, 0, 1], -spans[:, 0, 0]])
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+def _wrong_signs(
+    network: ReLUNetwork, facets: Float[np.ndarray, "f d d"], points: Float[np.ndarray, "n d"]
+) -> Float[np.ndarray, "m d"]:
+    # The network sees what its type holds of a point, so the winding number must see the same.
+    points = torch.from_numpy(points).to(network.dtype).double().numpy()
+    values = _values(network, points)
+    inside: Bool[np.ndarray, " n"] = winding_number(points, facets) > 0.5
+    return points[np.where(inside, values <= 0, values >= 0)]
+
+
+def _distance(
+    points: Float[np.ndarray, "n d"], facets: Float[np.ndarray, "f d d"]
+) -> Float[np.ndarray, " n"]:
+    """The distance of a few points from the nearest facet."""
+    distances = np.empty(len(points))
+    for i, point in enumerate(points):
+        if facets.shape[1] == 3:
+            nearest = trimesh.triangles.closest_point(facets, np.broadcast_to(point, (len(facets), 3)))
+        else:
+            along = facets[:, 1] - facets[:, 0]
+            share = np.einsum("fd,fd->f", point - facets[:, 0], along) / np.einsum("fd,fd->f", along, along)
+            nearest = facets[:, 0] + np.clip(share, 0, 1)[:, None] * along
+        distances[i] = np.linalg.norm(nearest - point, axis=1).min()
+    return distances
+
+
+def _extracted(network: ReLUNetwork, surface: Hypersurface, resolution: int) -> tuple[int, int]:
+    """Components and Euler number of the level set on a grid around the bounding box."""
+    low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
+    centre = torch.from_numpy((low + high) / 2)
+    radius = float((high - low).max()) / 2
+
+    def field(points: Tensor, *context: Tensor) -> Tensor:
+        return network((centre + radius * points.double()).to(network.dtype)) / radius
+
+    if surface.dimension == 3:
+        extracted = topology(mesh_zero_level(field, Grid(resolution, _MARGIN)))
+        return extracted.components, extracted.euler
+    axis = torch.linspace(-_MARGIN, _MARGIN, resolution, dtype=torch.float64)
+    with torch.no_grad():
+        values = field(torch.cartesian_prod(axis, axis)).reshape(resolution, resolution).numpy()
+    contours = find_contours(values, 0.0)
+    return len(contours), sum(1 for contour in contours if (contour[0] != contour[-1]).any())
