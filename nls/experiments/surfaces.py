@@ -36,6 +36,7 @@ from nls.objectives.chamfer import squared_chamfer
 from nls.objectives.igr import IgrLoss
 from nls.objectives.reconstruction import ReconstructionLoss
 
+MIN_RESOLUTION = 16
 # Steps between two looks at the loss: a look waits for the GPU.
 _LOOK = 20
 
@@ -255,9 +256,12 @@ def reconstruct(
     if steps is not None:
         if isinstance(settings, Poisson):
             raise UserError("method poisson has no training steps: leave out --steps")
-        settings = settings.model_copy(
-            update={"training": settings.training.model_copy(update={"steps": steps})}
-        )
+        if steps < 1:
+            raise UserError(f"steps must be at least 1, not {steps}")
+        training = settings.training.model_copy(update={"steps": steps})
+        settings = settings.model_copy(update={"training": training})
+    if resolution < MIN_RESOLUTION:
+        raise UserError(f"resolution must be at least {MIN_RESOLUTION}, not {resolution}")
     work = Unattended(choose_device(device))
     return reconstruct_with(
         settings, np.asarray(points, dtype=np.float64), resolution, max_points, keep_largest, seed, work

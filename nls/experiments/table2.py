@@ -11,7 +11,7 @@ from nls.engine.runs import Run
 from nls.engine.settings import RunSpec
 from nls.engine.user_code import user_file
 from nls.experiments.common import Common, ExperimentConfig
-from nls.experiments.surfaces import Method, Own, reconstruct_with
+from nls.experiments.surfaces import MIN_RESOLUTION, Method, Own, reconstruct_with
 from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.metrics import CHAMFER_POINTS, surface_metrics
 
@@ -26,7 +26,7 @@ class Config(ExperimentConfig):
     methods: dict[str, Method] = Field(
         min_length=1, description="rows of the table: a name, and a method with its settings"
     )
-    resolution: int = Field(100, ge=16, description="nodes of the meshing grid along an axis")
+    resolution: int = Field(100, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
     max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
     seed: int = Field(0, ge=0, description="of thinning, initialisation, batches and the metrics' samples")
 

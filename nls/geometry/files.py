@@ -1,5 +1,6 @@
 """Point clouds and meshes from files, and meshes into files, with bad input told in one line."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +148,6 @@ def _read_table(path: Path) -> np.ndarray:
             if name != "points" and len(content.files) > 1:
                 raise UserError(f"{path} holds {', '.join(content.files)}: call the array of points 'points'")
             return content[name].astype(np.float64)
-    except (ValueError, OSError, EOFError, KeyError, IndexError) as error:
+    except (ValueError, OSError, EOFError, KeyError, IndexError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:100]
         raise UserError(f"{path} cannot be read ({reason}): export it again") from error

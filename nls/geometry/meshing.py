@@ -47,7 +47,8 @@ def mesh_zero_level(field: Field, grid: Grid, device: torch.device | str = "cpu"
             "the level set never crosses zero inside the grid, so there is no surface to write: "
             "train for more steps (--steps), or check the points"
         )
-    vertices, faces, _, _ = marching_cubes(volume, 0.0, gradient_direction="ascent")
+    # scikit-image names its directions for axes in the order z, y, x, which is a mirror image.
+    vertices, faces, _, _ = marching_cubes(volume, 0.0, gradient_direction="descent")
     return trimesh.Trimesh(vertices * grid.spacing - grid.half_width, faces, process=False)
 
 

@@ -1,0 +1,215 @@
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from nls import reconstruct
+from nls.cli import main
+from nls.errors import RunError, UserError
+from nls.experiments import surfaces
+from nls.geometry.metrics import surface_metrics
+
+SMALL = surfaces.LevelSet(
+    width=64, depth=3, training=surfaces.Training(steps=200, batch=600, learning_rate=4e-3)
+)
+
+
+def cloud(mesh, points=4000):
+    return np.asarray(trimesh.sample.sample_surface(mesh, points, seed=1)[0])
+
+
+def small(points, method=SMALL, seed=0, **options):
+    work = surfaces.Unattended(torch.device("cpu"))
+    settings = {"resolution": 64, "max_points": 100_000, "keep_largest": False} | options
+    return surfaces.reconstruct_with(method, points, seed=seed, work=work, **settings)
+
+
+SPHERE = trimesh.creation.icosphere(5)
+TORUS = trimesh.creation.torus(0.7, 0.3, 96, 48)
+
+
+@cache
+def fitted(name):
+    return small(cloud({"sphere": SPHERE, "torus": TORUS}[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "truth", "euler", "steepness"), [("sphere", SPHERE, 2, 0.15), ("torus", TORUS, 0, 0.35)]
+)
+def test_sphere_and_torus_are_near_the_floor_and_the_field_near_the_distance(name, truth, euler, steepness):
+    found = fitted(name)
+    assert (found.topology.components, found.topology.watertight, found.topology.euler) == (1, True, euler)
+    metrics = surface_metrics(found.mesh, truth, 10_000)
+    assert metrics["chamfer_l2"] < 1.5 * metrics["floor_l2"]
+    assert found.figures["eikonal_error"] < steepness
+
+
+def test_field_is_the_signed_distance_near_a_sphere():
+    found = fitted("sphere")
+    draws = torch.Generator().manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(4000, 3, generator=draws), dim=1)
+    radii = 0.8 + 0.2 * torch.rand(4000, generator=draws)
+    with torch.no_grad():
+        error = (found.network(points * radii[:, None]) - (radii - 1)).abs()
+    assert error.mean() < 0.02
+
+
+def test_same_mesh_wherever_and_however_large_the_input_is():
+    points = cloud(TORUS)
+    shift, scale = np.array([100.0, -50.0, 3.0]), 1000.0
+    here, there = fitted("torus"), small(points * scale + shift)
+    np.testing.assert_allclose(there.mesh.bounds, here.mesh.bounds * scale + shift, atol=0.01 * scale)
+    returned = trimesh.Trimesh((there.mesh.vertices - shift) / scale, there.mesh.faces)
+    metrics = surface_metrics(returned, here.mesh, 10_000)
+    assert metrics["chamfer_l2"] < 1.2 * metrics["floor_l2"]
+
+
+def test_a_turned_input_gives_the_turned_mesh():
+    points = cloud(TORUS)
+    turn = trimesh.transformations.rotation_matrix(1.0, [1, 2, 3])[:3, :3]
+    turned = small(points @ turn.T).mesh
+    metrics = surface_metrics(trimesh.Trimesh(turned.vertices @ turn, turned.faces), TORUS, 10_000)
+    assert metrics["chamfer_l2"] < 1.5 * metrics["floor_l2"]
+
+
+def test_seeds_and_repeats():
+    points, short = (
+        cloud(SPHERE),
+        SMALL.model_copy(update={"training": SMALL.training.model_copy(update={"steps": 20})}),
+    )
+    first, again, other = small(points, short), small(points, short), small(points, short, seed=1)
+    np.testing.assert_array_equal(first.mesh.vertices, again.mesh.vertices)
+    assert not np.array_equal(first.mesh.vertices, other.mesh.vertices)
+
+
+def test_resumes_to_the_same_network():
+    class StoppedError(Exception):
+        pass
+
+    class Kept(surfaces.Unattended):
+        state = None
+
+        def resume(self):
+            return self.state
+
+        def offer(self, state):
+            self.state = state()
+            if self.state["step"] == 7 and not hasattr(self, "stopped"):
+                self.stopped = True
+                buffer = {name: value for name, value in self.state.items()}
+                self.state = torch.utils._pytree.tree_map(
+                    lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, buffer
+                )
+                raise StoppedError
+
+    points = torch.as_tensor(cloud(SPHERE), dtype=torch.float32)
+    training = surfaces.Training(steps=15, batch=100)
+
+    def networks(work):
+        torch.manual_seed(0)
+        network = surfaces.ImplicitMLP(16, 2)
+        surfaces.fit(
+            network, surfaces.level_set_loss(surfaces.Sampling(), network, points), points, training, 0, work
+        )
+        return network
+
+    work = Kept(torch.device("cpu"))
+    with pytest.raises(StoppedError):
+        networks(work)
+    resumed, whole = networks(work), networks(surfaces.Unattended(torch.device("cpu")))
+    for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    network = surfaces.ImplicitMLP(8, 1)
+    with pytest.raises(RunError, match="at step 0, seed 3"):
+        surfaces.fit(
+            network,
+            lambda batch, draws: (network(batch).mean() * math.nan, {}),
+            torch.randn(100, 3),
+            surfaces.Training(steps=5, batch=10),
+            3,
+            surfaces.Unattended(torch.device("cpu")),
+        )
+
+
+def test_users_own_method(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "class Hull:\n"
+        "    def __init__(self, grow):\n        self.grow = grow\n"
+        "    def __call__(self, points, seed, device):\n"
+        "        import trimesh\n"
+        "        hull = trimesh.PointCloud(points.numpy()).convex_hull\n"
+        "        hull.apply_scale(self.grow)\n        return hull\n"
+    )
+    found = small(5 * cloud(SPHERE), surfaces.Own(method="mine.py:Hull", settings={"grow": 2.0}))
+    assert found.mesh.volume == pytest.approx(4 / 3 * np.pi * 10**3, rel=0.05)
+
+
+def test_poisson_closes_a_sphere():
+    found = small(cloud(SPHERE, 8000), surfaces.Poisson(depth=5))
+    assert found.topology.watertight
+    assert found.mesh.volume == pytest.approx(4 / 3 * np.pi, rel=0.05)
+
+
+def test_pieces_are_dropped_on_request_and_that_is_said(capsys):
+    far = trimesh.creation.icosphere(3, radius=0.1)
+    far.apply_translation([3, 0, 0])
+    points = np.concatenate([cloud(SPHERE, 5000), cloud(far, 500)])
+    whole = small(points, surfaces.Poisson(depth=6))
+    kept = small(points, surfaces.Poisson(depth=6), keep_largest=True)
+    assert whole.topology.components == 2
+    assert kept.topology.components == 1
+    assert "dropped 1 piece" in capsys.readouterr().out
+
+
+def test_thinning_and_method_names():
+    assert small(cloud(SPHERE), surfaces.Poisson(depth=5), max_points=1000).points == 1000
+    with pytest.raises(UserError, match="take one of levelset"):
+        reconstruct(cloud(SPHERE), "nerf")
+    with pytest.raises(UserError, match="no training steps"):
+        reconstruct(cloud(SPHERE), "poisson", steps=5)
+
+
+def test_command_line(tmp_path, capsys):
+    scan, mesh, picture = tmp_path / "scan.npy", tmp_path / "mesh.obj", tmp_path / "mesh.png"
+    np.save(scan, 1000 * cloud(SPHERE))
+    words = ["reconstruct", str(scan), "-o", str(mesh), "--resolution", "64"]
+    assert main([*words, "--method", "poisson", "--preview", str(picture)]) == 0
+    said = capsys.readouterr().out
+    assert "4000 of 4000 points used" in said
+    assert "1 component, watertight, Euler number 2" in said
+    assert picture.stat().st_size > 5000
+    found = trimesh.load(mesh)
+    assert found.volume == pytest.approx(4 / 3 * np.pi * 1000**3, rel=0.05)
+    assert main(["chamfer", str(mesh), str(mesh), "--points", "2000"]) == 0
+    assert '"l2": ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["empty.ply", "-o", "mesh.ply"], "empty"),
+        (["missing.ply", "-o", "mesh.ply"], "cannot read"),
+        (["scan.npy", "-o", "nowhere/mesh.ply"], "does not exist"),
+        (["scan.npy", "-o", "mesh.stl"], "unknown format"),
+        (["scan.npy", "-o", "mesh.ply", "--method", "nerf"], "unknown method"),
+        (["scan.npy", "-o", "mesh.ply", "--steps", "0"], "steps"),
+        (["scan.npy", "-o", "mesh.ply", "--resolution", "1"], "resolution"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.ply").touch()
+    np.save("scan.npy", cloud(SPHERE))
+    before = sorted(tmp_path.iterdir())
+    assert main(["reconstruct", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before

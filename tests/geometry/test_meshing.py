@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from skimage.measure import marching_cubes
+
+from nls.errors import UserError
+from nls.geometry.meshing import largest_component, mesh_zero_level, topology
+from nls.geometry.octree import Grid, sample_volume
+from nls.networks.implicit import ImplicitMLP
+
+
+def sphere(points):
+    return points.norm(dim=1) - 0.7
+
+
+def torus(points):
+    return torch.stack([points[:, :2].norm(dim=1) - 0.6, points[:, 2]]).norm(dim=0) - 0.25
+
+
+def two_spheres(points):
+    return torch.minimum(
+        (points - torch.tensor([0.6, 0.0, 0.0])).norm(dim=1) - 0.3,
+        (points + torch.tensor([0.6, 0.0, 0.0])).norm(dim=1) - 0.1,
+    )
+
+
+def rough_network():
+    """Return a network far from a distance: its gradients differ widely from place to place."""
+    torch.manual_seed(0)
+    network = ImplicitMLP(32, 3, radius=0.6)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return network
+
+
+@pytest.mark.parametrize("field", [sphere, torus, two_spheres, rough_network()])
+@pytest.mark.parametrize("resolution", [20, 65, 100])
+def test_mesh_equals_the_mesh_of_a_dense_evaluation(field, resolution):
+    grid = Grid(resolution)
+    axis = torch.arange(resolution)
+    with torch.no_grad():
+        dense = field(grid.points(torch.cartesian_prod(axis, axis, axis)))
+    dense = dense.reshape(resolution, resolution, resolution).numpy()
+    vertices, faces, _, _ = marching_cubes(dense, 0.0, gradient_direction="descent")
+    mesh = mesh_zero_level(field, grid)
+    np.testing.assert_array_equal(mesh.faces, faces)
+    # A batched product may round a value differently in another batch.
+    np.testing.assert_allclose(mesh.vertices, vertices * grid.spacing - 1.1, atol=2e-5)
+
+
+def test_few_nodes_are_evaluated():
+    asked = 0
+
+    def counted(points):
+        nonlocal asked
+        asked += len(points)
+        return sphere(points)
+
+    volume = sample_volume(counted, Grid(256))
+    assert volume.evaluations == asked
+    assert asked * 8 < 256**3
+
+
+def test_normals_point_outwards_and_pieces_are_counted():
+    mesh = mesh_zero_level(sphere, Grid(64))
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.7**3, rel=0.01)
+    kinds = [topology(mesh_zero_level(field, Grid(64))) for field in (sphere, torus, two_spheres)]
+    assert [(kind.components, kind.watertight, kind.euler) for kind in kinds] == [
+        (1, True, 2),
+        (1, True, 0),
+        (2, True, 4),
+    ]
+
+
+def test_largest_piece_is_kept():
+    kept = largest_component(mesh_zero_level(two_spheres, Grid(64)))
+    assert topology(kept).components == 1
+    assert kept.vertices[:, 0].min() > 0.2
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_field_of_one_sign_has_no_mesh(sign):
+    with pytest.raises(UserError, match="never crosses zero"):
+        mesh_zero_level(lambda points: sign * (points.norm(dim=1) + 0.1), Grid(32))

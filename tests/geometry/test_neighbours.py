@@ -1,0 +1,22 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nls.geometry.neighbours import Neighbours
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 200), st.sampled_from([2, 3]), st.integers(0, 2**31))
+def test_equals_all_pairs(points, queries, dimension, seed):
+    draws = torch.Generator().manual_seed(seed)
+    cloud = torch.randn(points, dimension, generator=draws)
+    places = 3 * torch.randn(queries, dimension, generator=draws)
+    pairs = (places[:, None] - cloud[None]).norm(dim=2)
+    torch.testing.assert_close(Neighbours(cloud).distances(places), pairs.amin(dim=1))
+
+
+def test_gradient_is_the_unit_vector_away_from_the_neighbour():
+    cloud = torch.tensor([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0]])
+    places = torch.tensor([[1.0, 0.0, 0.0], [4.0, 3.0, 0.0], [4.0, 0.0, 0.0]], requires_grad=True)
+    Neighbours(cloud).distances(places).sum().backward()
+    torch.testing.assert_close(places.grad, torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))

@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from nls.geometry.neighbours import Neighbours
+from nls.networks.implicit import ImplicitMLP
+from nls.objectives.igr import IgrLoss
+from nls.objectives.reconstruction import ReconstructionLoss
+
+
+def ball(points):
+    return points.norm(dim=1) - 0.5
+
+
+def on_sphere(points, radius=0.5):
+    return radius * torch.nn.functional.normalize(
+        torch.randn(points, 3, generator=torch.Generator().manual_seed(1)), dim=1
+    )
+
+
+def draws():
+    return torch.Generator().manual_seed(0)
+
+
+def test_is_zero_at_the_signed_distance_of_a_dense_cloud():
+    cloud = on_sphere(200_000)
+    terms = ReconstructionLoss(newton_tolerance=1e-6)(ball, cloud[:2000], Neighbours(cloud), draws())
+    # Neighbours on the surface are about 0.5 / √(area density) apart.
+    assert terms.zero < 2e-3
+    assert terms.others < 2e-3
+    assert terms.fit < 1e-6
+    assert terms.converged == 1
+
+
+def test_measures_how_far_a_level_set_is_from_the_cloud():
+    """The sphere of radius 0.5 is 0.1 from a cloud on that of radius 0.6; its levels are 0.1 off on one side."""
+    cloud = on_sphere(100_000, 0.6)
+    terms = ReconstructionLoss(level_sigmas=(0.01,))(ball, cloud[:2000], Neighbours(cloud), draws())
+    assert terms.zero == pytest.approx(0.1, rel=0.02)
+    assert terms.fit == pytest.approx(0.1, rel=0.02)
+    assert terms.others == pytest.approx(0.1, rel=0.1)
+    total = ReconstructionLoss(fit_weight=2.0).total(terms)
+    assert total == pytest.approx(float(terms.zero + terms.others + 2 * terms.fit))
+
+
+def test_power_takes_the_root_of_each_levels_mean():
+    cloud = on_sphere(1000, 0.6)
+    for power in (1.0, 2.0, 3.0):
+        objective = ReconstructionLoss(power=power, level_sigmas=(), uniform_share=0.5)
+        terms = objective(ball, cloud, Neighbours(cloud), draws())
+        assert terms.others == 0
+        if power == 1:
+            first = terms.zero
+        assert terms.zero >= first - 1e-6
+
+
+def test_moves_the_level_set_towards_the_cloud():
+    """The derivative in a sphere's radius r is −1 where the cloud lies outside (Eq. 8 on Eq. 13)."""
+    radius = torch.tensor(0.5, requires_grad=True)
+
+    def field(points):
+        return points.norm(dim=1) - radius
+
+    cloud = on_sphere(100_000, 0.6)
+    objective = ReconstructionLoss(level_sigmas=())
+    terms = objective(field, cloud[:2000], Neighbours(cloud), draws())
+    (slope,) = torch.autograd.grad(terms.zero, radius, retain_graph=True)
+    assert slope == pytest.approx(-1, rel=0.02)
+    (slope,) = torch.autograd.grad(terms.fit, radius)
+    assert slope == pytest.approx(-1)
+
+
+def test_other_levels_move_to_their_distance():
+    """Of F = k(‖x‖ − 0.5), level c lies at |c|/k: with k = 2 the error shrinks as k falls."""
+    slope = torch.tensor(2.0, requires_grad=True)
+    cloud = on_sphere(100_000)
+    objective = ReconstructionLoss(level_sigmas=(0.1,))
+    terms = objective(
+        lambda points: slope * (points.norm(dim=1) - 0.5), cloud[:2000], Neighbours(cloud), draws()
+    )
+    (change,) = torch.autograd.grad(terms.others, slope)
+    assert change > 0
+
+
+def test_igr_terms():
+    batch = on_sphere(4000)
+    fit, eikonal = IgrLoss()(lambda points: 3 * ball(points), batch, draws())
+    assert fit < 1e-6
+    assert eikonal.item() == pytest.approx(4)  # (3 − 1)²
+    assert IgrLoss(eikonal_weight=0.5).total(fit, eikonal).item() == pytest.approx(2, abs=1e-5)
+
+
+def test_igr_reaches_the_parameters_through_the_gradient():
+    torch.manual_seed(0)
+    network = ImplicitMLP(16, 2, activation="softplus")
+    _, eikonal = IgrLoss()(network, on_sphere(64), draws())
+    eikonal.backward()
+    assert network.layers[0].hidden.weight.grad.abs().sum() > 0
