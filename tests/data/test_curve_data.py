@@ -67,6 +67,12 @@ def test_samples_are_even_and_the_partial_curve_lacks_a_quarter(curves, form):
     assert widest_gap(curves[f"{form}_partial"]) == pytest.approx(0.25, abs=0.03)
 
 
+def test_the_partial_open_curve_keeps_its_ends(curves):
+    curve = curves["open_partial"]
+    for end in (curve.truth[0], curve.truth[-1]):
+        assert np.linalg.norm(curve.points - end, axis=1).min() < 0.05
+
+
 def test_seeded(tmp_path):
     receipts = []
     for k in range(2):

@@ -17,7 +17,7 @@ from nls.data.npz import read_npz
 from nls.errors import UserError
 
 GOOD = {
-    "x_train": np.arange(6 * 4 * 5 * 3, dtype=np.uint8).reshape(6, 4, 5, 3),
+    "x_train": np.arange(6 * 4 * 5 * 3).astype(np.uint8).reshape(6, 4, 5, 3),
     "y_train": np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8),
     "x_test": np.full((2, 4, 5, 3), 7, dtype=np.int64),
     "y_test": np.array([2, 0], dtype=np.int32),
@@ -38,8 +38,12 @@ def test_a_file_of_ones_own_is_a_dataset_by_its_path(tmp_path):
     np.testing.assert_array_equal(data.train.images, GOOD["x_train"].transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(data.test.labels, [2, 0])
     # The fingerprint, worked out by its definition.
-    parts = sorted(hashlib.sha256(bytes([7] * 60 + [label])).digest() for label in (2, 0))
-    assert data.fingerprint["test"] == hashlib.sha256(b"".join(parts)).hexdigest()
+    # The file holds H × W × C, as the definition wants it: image k is the bytes 60 k to 60 k + 59.
+    parts = sorted(
+        hashlib.sha256(bytes(n % 256 for n in range(60 * k, 60 * k + 60)) + bytes([k % 3])).digest()
+        for k in range(6)
+    )
+    assert data.fingerprint["train"] == hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def test_grey_images_come_with_or_without_a_channel(tmp_path):

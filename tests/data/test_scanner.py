@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from nls.cli import main
 from nls.data import load_scans, read_points, write_ply
 from nls.data.bodies import body
-from nls.data.scanner import scan
+from nls.data.scanner import _Rig, scan
 
 SPHERE = trimesh.creation.icosphere(subdivisions=5, radius=0.5)
 
@@ -61,6 +61,36 @@ def test_density_depends_on_the_angle():
     waist = np.mean(np.abs(height) < 0.2) / 0.2  # equal areas between equal heights
     crown = np.mean(height > 0.9) / 0.05
     assert crown < 0.8 * waist
+
+
+def square(side: float, height: float) -> tuple[np.ndarray, np.ndarray]:
+    corners = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * side / 2 + [0, 0, height]
+    return corners, np.array([[0, 1, 2], [0, 2, 3]])
+
+
+def test_a_point_counts_only_if_the_second_camera_sees_it_too():
+    back, front = square(2, 0), square(0.2, 0.5)
+    rig = _Rig(np.concatenate([back[0], front[0]]), np.concatenate([back[1], front[1] + 4]))
+    grid = np.stack(np.meshgrid(np.linspace(-0.9, 0.9, 30), np.linspace(-0.9, 0.9, 30)), axis=-1).reshape(
+        -1, 2
+    )
+    hits = np.concatenate([grid, np.zeros((len(grid), 1))], axis=1)
+    # From (0, 0, 1) the small square, half way, throws a shadow of twice its size.
+    shadow = np.abs(grid).max(axis=1) < 0.2
+    seen = rig._sees(np.array([0, 0, 1.0]), hits, np.tile([0, 0, 1.0], (len(grid), 1)))
+    np.testing.assert_array_equal(seen, ~shadow)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "kept"), [(0, 1.0), (50, 1.0), (68, 2 * np.cos(np.radians(68))), (75, 0.0)]
+)
+def test_a_measurement_is_kept_by_its_angle(degrees, kept):
+    vertices, faces = square(500, 0)
+    turn = trimesh.transformations.rotation_matrix(np.radians(degrees), [1, 0, 0])[:3, :3]
+    eye = np.array([0, 0, 50.0])  # so far off that all rays meet the plane at the same angle, to a degree
+    hits, _, cosine = _Rig(vertices @ turn.T, faces).shoot(eye, eye, 100, np.random.default_rng(0))
+    assert len(hits) / 100**2 == pytest.approx(kept, abs=0.02)
+    np.testing.assert_allclose(cosine, np.cos(np.radians(degrees)), atol=0.03)
 
 
 def test_seeds():
