@@ -1,6 +1,6 @@
 """Several attacks on one model, and their report: per attack, and the minimum over attacks example by example."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,6 +73,7 @@ def attack(
     precision: Precision = "float32",
     seed: int = 0,
     batch_size: int = 250,
+    before_each: Callable[[str], None] = lambda work: None,
 ) -> AttackReport:
     """Attack a classifier and report what it withstood.
 
@@ -95,6 +96,7 @@ def attack(
         precision: of PGD's gradients; see :func:`pgd`.
         seed: of every random draw; equal seeds give equal reports on one machine.
         batch_size: examples in one forward pass.
+        before_each: is told the work that begins, such as ``pgd-xent, start 3``; it may raise to stop.
 
     Raises:
         UserError: an unknown attack, ``eps`` < 0, no examples, images outside [0, 1], labels out of range, or
@@ -113,6 +115,7 @@ def attack(
         loss = PGD_ATTACKS[name]
         withstood = clean.repeat(restarts, 1)
         for number in range(restarts):
+            before_each(f"{name}, start {number + 1}")
             # One stream a start, so that more starts contain fewer.
             generator = torch_stream(seed, "start", number, device=images.device)
             start = ball.random(images, generator)[rows]
@@ -135,6 +138,7 @@ def attack(
 
     def left_by(name: LibraryAttack, among: Tensor) -> Tensor:
         """Return where the model withstands ``name``, which works on the examples ``among``."""
+        before_each(name)
         rows = torch.nonzero(among)[:, 0]
         points = library_attack(
             name,

@@ -148,7 +148,12 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     data = load_images(row.dataset, Path(spec.data_root))
     run.data[row.dataset] = data.fingerprint
     method = make_method(row.method, row.settings)
-    network = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
+    network, state = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
+
+    def before_each(work: str) -> None:
+        print(f"attack: {work}", flush=True)
+        run.offer(state)
+
     trained_after = run.wall_seconds
     images, labels = images_of(data.test, slice(plan.test_images), run.device)
     images = images.float() / 255
@@ -165,6 +170,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         precision=plan.precision,
         seed=spec.seed,
         batch_size=plan.batch_size,
+        before_each=before_each,
     )
     few = slice(plan.curve_images)
     run.note(f"training took {trained_after:.0f} s, attacks {run.wall_seconds - trained_after:.0f} s")

@@ -1,6 +1,6 @@
 """The training loop of the classifiers (Section 5.2), shared by the experiments that need one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -59,16 +59,17 @@ def train(
     *,
     seed: int,
     eps: float,
-) -> nn.Module:
-    """Train a network and return it in evaluation mode, its weights saved.
+) -> tuple[nn.Module, Callable[[], dict[str, Any]]]:
+    """Train a network; return it in evaluation mode, and its state for checkpoints of what follows.
 
     Images stay on the device as bytes; batches, augmentation and the search for adversarial points are made
     there. Each epoch's row of the history has the mean loss, and accuracies on the epoch's last batch: clean, and
-    under ten steps of PGD on the margin within ``eps``.
+    under ten steps of PGD on the margin within ``eps``. The weights are saved at the end.
     """
     device = run.device
     torch.manual_seed(stream_seed(seed, "network"))
-    network = network_for(data, network_name).to(device).to(memory_format=torch.channels_last)
+    network = network_for(data, network_name).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(network, training)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, training.milestones, training.decay)
     search = torch_stream(seed, "search", device=device)
@@ -111,10 +112,11 @@ def train(
             )
             schedule.step()
             total = 0.0
-        state = {"step": step + 1, "loss": total}
-        run.offer(lambda state=state: state | {"parts": snapshot(parts)})  # type: ignore[misc]
+        done = {"step": step + 1, "loss": total}
+        run.offer(lambda done=done: done | {"parts": snapshot(parts)})  # type: ignore[misc]
     run.save_weights(network.state_dict())
-    return network.eval()
+    finished = {"step": training.epochs * batches, "loss": 0.0}
+    return network.eval(), lambda: finished | {"parts": snapshot(parts)}
 
 
 def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
