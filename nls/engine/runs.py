@@ -96,7 +96,7 @@ class Run:
         Raises:
             RunError: the loss is not finite; ``where`` (step, seed) is in the message.
         """
-        value = float(loss)
+        value = float(loss.detach() if isinstance(loss, Tensor) else loss)
         if not math.isfinite(value):
             place = ", ".join(f"{name} {number}" for name, number in where.items())
             raise RunError(f"the loss is {value} at {place}; a smaller learning rate may help")

@@ -14,16 +14,18 @@ class GeometricSVM:
     ``p₀`` is the projection of x on the level set F = 0, ``p_t`` the projection of ``p₀`` on F = t, all three
     functions of θ through the sample network. For an affine F, α = −2 and d = L2 this is the soft-margin SVM.
 
-    Where one of the three projections does not converge, the distances say nothing: the points are far away
-    and on other levels than those that the loss speaks of, and a batch in which the boundary has left the data
-    has no gradient that could bring it back. Such a sample takes the output-space hinge ``max(0, 1 − y F(x))``,
-    which is what the first term is for an affine F (``d(x, p₀)/Δ = |F(x)|``), and no second term. The share of
-    such samples since the construction is ``fallback_share``.
+    Where a projection does not converge, or lands farther away than the data extend, the distances say nothing
+    about the boundary between the samples: a flat network early in training has its level sets outside the
+    data, λ Δ^α then rewards making it flatter, and once the boundary has left the data no gradient brings it
+    back. Such a sample takes the output-space hinge ``max(0, 1 − y F(x))``, which is what the first term is for
+    an affine F (``d(x, p₀)/Δ = |F(x)|``), and no second term. The share of such samples since the construction
+    is ``fallback_share``.
 
     Args:
         regularization: λ.
         alpha: α; −1 in the paper's experiments.
         norm: of the distance d; L∞ in the paper's experiments.
+        radius: largest believed distance, in units of d; 1 is the L∞ diameter of images in [0, 1].
         tolerance: a projection on level t counts if ``|F(p_t) − t|`` is within it.
         max_iterations: Newton steps of a projection.
     """
@@ -33,12 +35,14 @@ class GeometricSVM:
         regularization: float = 0.01,
         alpha: float = -1.0,
         norm: Norm = "linf",
+        radius: float = 1.0,
         tolerance: float = 1e-3,
         max_iterations: int = 15,
     ) -> None:
         self.regularization = regularization
         self.alpha = alpha
         self.norm: Norm = norm
+        self.radius = radius
         self.tolerance = tolerance
         self.max_iterations = max_iterations
         self._samples = 0
@@ -75,9 +79,14 @@ class GeometricSVM:
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
-        # A sample on the boundary itself has no direction in which its distance grows.
-        apart = (zero.points != points).flatten(1).any(dim=1)
-        sampled = zero.converged & both.converged.reshape(2, -1).all(dim=0) & apart
+        p_minus, p_plus = both.points.tensor_split(2)
+        delta = torch.minimum(
+            distance(zero.points, p_minus, self.norm), distance(zero.points, p_plus, self.norm)
+        )
+        away = distance(points, zero.points, self.norm)
+        converged = zero.converged & both.converged.reshape(2, -1).all(dim=0)
+        # A sample on the boundary itself (away = 0) has no direction in which its distance grows.
+        sampled = converged & (away > 0) & (away <= self.radius) & (delta <= self.radius)
         three = torch.cat([sampled, sampled, sampled])
         samples = SampleNetwork(
             network,

@@ -1,0 +1,48 @@
+"""What the experiments' configurations share."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from nls.engine.settings import Device, RunSpec, Settings
+
+
+class Resources(Settings):
+    """What one job of an experiment asks of the scheduler."""
+
+    mem_mb: int = Field(2000, ge=100, description="memory of a job, MB")
+    runtime: int = Field(60, ge=1, description="time limit of a job, minutes")
+    gpu: int = Field(0, ge=0, description="GPUs of a job")
+
+
+class ExperimentConfig(Settings):
+    """Settings of one experiment in a suite."""
+
+    resources: Resources = Field(Resources(), description="what one job asks of the scheduler")
+    threads: int = Field(
+        1, ge=1, description="CPU threads of a run; results depend on it, so it is a setting"
+    )
+
+
+class Common(Settings):
+    """Settings of a suite that every run receives."""
+
+    suite: str
+    device: Device
+    data_root: str
+    checkpoint_minutes: float
+
+    def base(self, experiment: str, run: str, threads: int) -> dict[str, Any]:
+        """Return the part of a spec that :class:`RunSpec` defines."""
+        return self.model_dump() | {"experiment": experiment, "run": run, "threads": threads}
+
+
+def run_directory(spec: RunSpec) -> Path:
+    """Return ``results/<suite>/<experiment>/<run>``."""
+    return Path("results") / spec.suite / spec.experiment / spec.run
+
+
+def spec_file(spec: RunSpec) -> Path:
+    """Return where the suite keeps the spec of a run, ``results/<suite>/specs/<experiment>/<run>.yaml``."""
+    return Path("results") / spec.suite / "specs" / spec.experiment / f"{spec.run}.yaml"

@@ -1,0 +1,259 @@
+"""Figure 2: accuracy against the size of the training set under three losses (Section 5.1).
+
+The labels are merged into two classes (the lower half of the labels against the upper half). A seed fixes the
+training subset, the initialisation and the order of the batches for every loss, so that differences between
+losses are paired.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from nls.data import IMAGE_SETS, ImageDataset, Split, load_images
+from nls.engine.runs import Run
+from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
+from nls.engine.settings import RunSpec, Settings
+from nls.engine.state import Part, restore, snapshot
+from nls.engine.user_code import is_user_code, user_file
+from nls.experiments.common import Common, ExperimentConfig
+from nls.networks.small_convnet import small_convnet
+from nls.objectives.binary import CrossEntropy, Hinge, make_loss
+from nls.objectives.geometric_svm import GeometricSVM
+
+LOSSES = {"cross_entropy": CrossEntropy, "hinge": Hinge, "geometric_svm": GeometricSVM}
+# A seed whose accuracy is not this much above the share of the larger class has collapsed to chance.
+COLLAPSE_MARGIN = 0.05
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+def _known_dataset(name: str) -> str:
+    if name not in IMAGE_SETS and not name.endswith(".npz"):
+        raise ValueError(f"take one of {', '.join(IMAGE_SETS)}, or the path of an .npz file")
+    return name
+
+
+def _known_loss(name: str) -> str:
+    if name not in LOSSES and not is_user_code(name):
+        raise ValueError(f"take one of {', '.join(LOSSES)}, or file.py:Class")
+    return name
+
+
+class Training(Settings):
+    """How every network is trained."""
+
+    steps: int = Field(200, ge=1, description="optimisation steps")
+    batch_size: int = Field(64, ge=1, description="images of a step, drawn with replacement")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the one-cycle schedule of Adam")
+
+
+class DatasetPlan(Settings):
+    """What is run on one dataset."""
+
+    fractions: list[Fraction] = Field(min_length=1, description="shares of the training set, in (0, 1]")
+    seeds: int = Field(ge=1, description="number of seeds, 0 … seeds − 1")
+    losses: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="losses with their settings; file.py:Class for one's own"
+    )
+
+    @field_validator("losses")
+    @classmethod
+    def _losses(cls, losses: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {_known_loss(name): settings for name, settings in losses.items()}
+
+
+class Config(ExperimentConfig):
+    """Settings of Figure 2."""
+
+    datasets: dict[str, DatasetPlan] = Field(
+        min_length=1, description="datasets by name, or by path of an .npz file"
+    )
+    seeds_per_job: int = Field(10, ge=1, description="seeds of one run directory")
+    evaluate_on: Literal["test", "validation"] = Field(
+        "test",
+        description="validation holds out a tenth of the training set, to choose settings without test data",
+    )
+    training: Training = Field(Training(), description="how every network is trained")
+
+    @field_validator("datasets")
+    @classmethod
+    def _datasets(cls, datasets: dict[str, DatasetPlan]) -> dict[str, DatasetPlan]:
+        return {_known_dataset(name): plan for name, plan in datasets.items()}
+
+
+class Spec(RunSpec):
+    """Some seeds of one loss on one fraction of one dataset."""
+
+    experiment: Literal["figure2"]
+    dataset: str
+    fraction: Fraction
+    loss: str
+    loss_settings: dict[str, Any]
+    seeds: list[int]
+    evaluate_on: Literal["test", "validation"]
+    training: Training
+
+    def datasets(self) -> list[str]:
+        """Return the dataset, unless it is a file of the user's."""
+        return [self.dataset] if self.dataset in IMAGE_SETS else []
+
+    def user_files(self) -> list[str]:
+        """Return the file of a user's loss and a dataset given by path."""
+        files = [user_file(self.loss)] if is_user_code(self.loss) else []
+        return files + ([] if self.dataset in IMAGE_SETS else [self.dataset])
+
+
+def expand(config: Config, common: Common) -> list[Spec]:
+    """Return one run for each dataset, fraction, loss and block of ``seeds_per_job`` seeds."""
+    specs = []
+    for dataset, plan in config.datasets.items():
+        for fraction in plan.fractions:
+            for loss, settings in plan.losses.items():
+                for first in range(0, plan.seeds, config.seeds_per_job):
+                    seeds = list(range(first, min(first + config.seeds_per_job, plan.seeds)))
+                    name = f"{Path(dataset).stem}-{fraction:g}-{_short(loss)}-seeds{seeds[0]:03d}-{seeds[-1]:03d}"
+                    specs.append(
+                        Spec(
+                            **common.base("figure2", name, config.threads),
+                            dataset=dataset,
+                            fraction=fraction,
+                            loss=loss,
+                            loss_settings=settings,
+                            seeds=seeds,
+                            evaluate_on=config.evaluate_on,
+                            training=config.training,
+                        )
+                    )
+    return specs
+
+
+def run(spec: Spec, run: Run) -> dict[str, Any]:
+    """Train and test one network a seed."""
+    data = load_images(spec.dataset, Path(spec.data_root))
+    run.data[spec.dataset] = data.fingerprint
+    train, test = _halves(data, spec.evaluate_on)
+    saved = run.resume() or {"results": [], "training": None}
+    results: list[dict[str, float]] = saved["results"]
+    for seed in spec.seeds[len(results) :]:
+        results.append(_one_seed(spec, seed, train, test, run, results, saved.pop("training", None)))
+    majority = _majority(test, data.classes)
+    return {
+        "training_images": _training_images(spec, train),
+        "majority_share": majority,
+        "seeds": spec.seeds,
+        **{name: [result[name] for result in results] for name in results[0]},
+        "collapsed": [int(result["accuracy"] < majority + COLLAPSE_MARGIN) for result in results],
+    }
+
+
+def _one_seed(
+    spec: Spec,
+    seed: int,
+    train: Split,
+    test: Split,
+    run: Run,
+    results: list[dict[str, float]],
+    saved: dict[str, Any] | None,
+) -> dict[str, float]:
+    """Train on the seed's subset, from ``saved`` if the run was interrupted in it, and measure the accuracy."""
+    classes = int(train.labels.max()) + 1
+    chosen = _subset(seed, _training_images(spec, train), train)
+    x, y = _to_device(train, chosen, classes, run.device)
+    torch.manual_seed(stream_seed(seed, "initialisation"))
+    network = small_convnet(*train.images.shape[1:]).to(run.device)
+    loss_of = make_loss(spec.loss, LOSSES, spec.loss_settings)
+    batches = torch_stream(seed, "batches")
+    optimizer = torch.optim.Adam(network.parameters(), spec.training.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, spec.training.learning_rate, total_steps=spec.training.steps, pct_start=0.1
+    )
+    parts: dict[str, Part] = {
+        "network": network,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "batches": batches,
+    }
+    start = 0
+    if saved is not None:
+        start = saved["step"]
+        restore(parts, saved)
+    for step in run.progress.steps(spec.training.steps, f"seed {seed}", start):
+        run.offer(partial(_state, results, step, parts))
+        batch = torch.randint(len(x), (min(spec.training.batch_size, len(x)),), generator=batches).to(
+            run.device
+        )
+        loss = loss_of(network, x[batch], y[batch])
+        value = run.require_finite(loss, step=step, seed=seed)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 20 == 0:
+            run.history.append({"seed": seed, "step": step, "loss": value})
+    return {
+        "accuracy": _accuracy(network, test, classes, run.device),
+        "training_accuracy": _accuracy(
+            network, Split(train.images[chosen], train.labels[chosen]), classes, run.device
+        ),
+        "fallback_share": float(getattr(loss_of, "fallback_share", 0.0)),
+    }
+
+
+def _state(results: list[dict[str, float]], step: int, parts: Mapping[str, Part]) -> dict[str, Any]:
+    return {"results": results, "training": {"step": step} | snapshot(parts)}
+
+
+def _halves(data: ImageDataset, evaluate_on: str) -> tuple[Split, Split]:
+    """Return what is trained on and what is measured on; validation never sees the test set."""
+    if evaluate_on == "test":
+        return data.train, data.test
+    order = numpy_stream(0, "validation").permutation(len(data.train.labels))
+    held, kept = np.sort(order[: len(order) // 10]), np.sort(order[len(order) // 10 :])
+    return (
+        Split(data.train.images[kept], data.train.labels[kept]),
+        Split(data.train.images[held], data.train.labels[held]),
+    )
+
+
+def _training_images(spec: Spec, train: Split) -> int:
+    return max(2, round(spec.fraction * len(train.labels)))
+
+
+def _subset(seed: int, size: int, train: Split) -> np.ndarray:
+    """Return the indices of the seed's training images, the same for every loss."""
+    return np.sort(numpy_stream(seed, "subset").permutation(len(train.labels))[:size])
+
+
+def _merged(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return −1 for the lower half of the labels and +1 for the upper half."""
+    return np.where(labels < classes // 2, -1.0, 1.0)
+
+
+def _majority(test: Split, classes: int) -> float:
+    share = float((_merged(test.labels, classes) > 0).mean())
+    return max(share, 1 - share)
+
+
+def _to_device(split: Split, chosen: np.ndarray, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    images = torch.from_numpy(np.array(split.images[chosen])).to(device).float() / 255
+    labels = torch.from_numpy(_merged(split.labels[chosen], classes)).to(device).float()
+    return images, labels
+
+
+@torch.no_grad()
+def _accuracy(network: nn.Module, split: Split, classes: int, device: torch.device) -> float:
+    right = 0
+    for chosen in np.array_split(np.arange(len(split.labels)), -(-len(split.labels) // 1000)):
+        x, y = _to_device(split, chosen, classes, device)
+        right += int((network(x).flatten() * y > 0).sum())
+    return right / len(split.labels)
+
+
+def _short(loss: str) -> str:
+    return loss.rsplit(":", 1)[-1]

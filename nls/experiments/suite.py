@@ -1,0 +1,116 @@
+"""A suite: a configuration file, its experiments, and the specs they expand into."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from pydantic import Field, create_model
+
+from nls.engine.files import write_if_changed
+from nls.engine.runs import execute
+from nls.engine.settings import Device, RunSpec, Settings, parse, read_yaml
+from nls.errors import UserError
+from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2
+from nls.experiments.common import Common, ExperimentConfig, spec_file
+
+RECIPES: dict[str, ModuleType] = {
+    "figure1": figure1,
+    "figure2": figure2,
+    "table1": table1,
+    "blackbox": blackbox,
+    "table2": table2,
+    "figure3": figure3,
+}
+
+
+# One optional key an experiment; one that is left out is not run.
+Experiments = create_model(
+    "Experiments",
+    __base__=Settings,
+    **{name: (recipe.Config | None, None) for name, recipe in RECIPES.items()},
+)
+
+
+class SuiteConfig(Settings):
+    """A configuration file."""
+
+    suite: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the folders below results/ and reports/"
+    )
+    data_root: str = Field("data", description="folder of the datasets")
+    mirror: str | None = Field(
+        None, description="folder or http address to fetch datasets from (see docs/data.md)"
+    )
+    device: Device = Field("auto", description="auto takes a GPU where there is one")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="time between two checkpoints of a run")
+    experiments: Experiments = Field(  # type: ignore[valid-type]
+        description="what the suite runs"
+    )
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A checked configuration and the specs of its runs, by experiment."""
+
+    config: SuiteConfig
+    specs: dict[str, list[RunSpec]]
+
+    def experiment(self, name: str) -> ExperimentConfig:
+        """Return the settings of one experiment of the suite."""
+        return getattr(self.config.experiments, name)
+
+    def write_specs(self) -> None:
+        """Write every spec; an unchanged file keeps its time stamp, so only changed runs are run again."""
+        for specs in self.specs.values():
+            for spec in specs:
+                text = yaml.safe_dump(
+                    spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000
+                )
+                write_if_changed(spec_file(spec), text)
+
+
+def load_suite(values: dict[str, Any], source: str) -> Suite:
+    """Check a configuration and expand its experiments into specs.
+
+    Raises:
+        UserError: a key is unknown or has a wrong type or value; the message names ``source`` and the key.
+    """
+    config = parse(SuiteConfig, values, source)
+    common = Common(
+        suite=config.suite,
+        device=config.device,
+        data_root=config.data_root,
+        checkpoint_minutes=config.checkpoint_minutes,
+    )
+    specs: dict[str, list[RunSpec]] = {}
+    for name, recipe in RECIPES.items():
+        settings = getattr(config.experiments, name)
+        if settings is not None:
+            specs[name] = recipe.expand(settings, common)
+            _require_distinct(specs[name], f"{source}: experiments.{name}")
+    return Suite(config, specs)
+
+
+def run_spec(path: Path, directory: Path) -> None:
+    """Carry out the run of a spec file in ``directory``.
+
+    Raises:
+        UserError: the spec is not one that an experiment can read, or the directory holds another run.
+        RunError: the run failed.
+    """
+    values = read_yaml(path)
+    name = values.get("experiment")
+    if name not in RECIPES:
+        raise UserError(f"{path}: experiment: {name!r} is not allowed: take one of {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    execute(parse(recipe.Spec, values, str(path)), recipe.run, directory)
+
+
+def _require_distinct(specs: Sequence[RunSpec], place: str) -> None:
+    names = [spec.run for spec in specs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{place}: two runs would be named {repeated[0]!r}; remove one of the equal entries")
