@@ -278,3 +278,17 @@ def test_a_method_of_the_users_own(tmp_path, monkeypatch):
 def test_an_unknown_method_lists_the_known_ones():
     with pytest.raises(UserError, match=r"unknown method .fgsm.: take one of standard, madry"):
         make_method("fgsm", {})
+
+
+def test_the_search_costs_one_pass_an_iteration_and_no_gradient_of_parameters(plane):
+    model, images, labels = plane
+    method = RobustLevelSets(eps_correct=0.4, eps_wrong=0.5, eps_attack=0.4, steps=12, step_size=0.1)
+    passes = []
+    model.register_forward_hook(
+        lambda module, inputs, output: passes.append(any(p.requires_grad for p in module.parameters()))
+    )
+    method.find_boundary(model, images, labels, 0.4, moment().generator)
+    # The margins of both ends, the search's steps, false position, the gradient at the roots.
+    assert len(passes) <= 2 + 12 + 6 + 1
+    assert not any(passes)
+    assert all(p.requires_grad for p in model.parameters())
