@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_represent,
         _add_reconstruct,
         _add_chamfer,
+        _add_table,
+        _add_figure,
+        _add_report,
     ):
         add(verbs)
     return parser
@@ -207,6 +210,46 @@ def _represent(arguments: argparse.Namespace) -> None:
         arguments.mesh, arguments.out, arguments.dtype, repair=arguments.repair, onnx=arguments.onnx
     ):
         print(line)
+
+
+def _add_table(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("table", help="make a table from a suite's run directories")
+    parser.add_argument("name", metavar="TABLE")
+    parser.add_argument("--suite", required=True)
+    parser.set_defaults(verb=_table)
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from nls.reporting.products import write_table
+
+    for path in write_table(arguments.name, arguments.suite):
+        print(f"wrote {path}")
+
+
+def _add_figure(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("figure", help="make a figure from a suite's run directories")
+    parser.add_argument("name", metavar="FIGURE")
+    parser.add_argument("--suite", required=True)
+    parser.set_defaults(verb=_figure)
+
+
+def _figure(arguments: argparse.Namespace) -> None:
+    from nls.reporting.products import write_figure
+
+    for path in write_figure(arguments.name, arguments.suite):
+        print(f"wrote {path}")
+
+
+def _add_report(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("report", help="gather a suite's tables and figures on one page")
+    parser.add_argument("--suite", required=True)
+    parser.set_defaults(verb=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from nls.reporting.report import write_report
+
+    print(f"wrote {write_report(arguments.suite)}")
 
 
 if __name__ == "__main__":

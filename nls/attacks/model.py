@@ -25,7 +25,9 @@ def under_attack(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
         for parameter, values in kernels:
             if values.device.type == "cpu":
-                parameter.data = values.contiguous(memory_format=torch.channels_last)
+                # Not `contiguous`: with one input channel both layouts count as contiguous, and the first layer's
+                # choice decides for all that follow.
+                parameter.data = torch.empty_like(values, memory_format=torch.channels_last).copy_(values)
         try:
             yield
         finally:

@@ -37,8 +37,8 @@ class RunSpec(Settings):
         """Names of the datasets that must have been fetched before the run."""
         return []
 
-    def user_files(self) -> list[str]:
-        """Python files of the user that the run executes."""
+    def files_read(self) -> list[str]:
+        """Further files that the run reads: the user's code and data, the results of other runs."""
         return []
 
 

@@ -62,7 +62,7 @@ class Spec(RunSpec):
         """Return the dataset, unless it is a file of the user's."""
         return [self.group.dataset] if self.group.dataset in IMAGE_SETS else []
 
-    def user_files(self) -> list[str]:
+    def files_read(self) -> list[str]:
         """Return a dataset given by path."""
         return [] if self.group.dataset in IMAGE_SETS else [self.group.dataset]
 

@@ -103,7 +103,7 @@ class Spec(RunSpec):
         """Return the dataset, unless it is a file of the user's."""
         return [self.dataset] if self.dataset in IMAGE_SETS else []
 
-    def user_files(self) -> list[str]:
+    def files_read(self) -> list[str]:
         """Return the file of a user's loss and a dataset given by path."""
         files = [user_file(self.loss)] if is_user_code(self.loss) else []
         return files + ([] if self.dataset in IMAGE_SETS else [self.dataset])

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from nls.data import Curve, load_curves
 from nls.engine.files import written_whole
@@ -23,6 +22,7 @@ from nls.geometry.curves import curve_metrics, extract_curves
 from nls.geometry.files import write_mesh
 from nls.geometry.meshing import mesh_zero_level
 from nls.geometry.octree import Grid
+from nls.levelset import Field as FieldOfSpace
 from nls.networks.implicit import ImplicitMLP
 
 
@@ -86,16 +86,16 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
             temporary, points=curve.points, truth=curve.truth, polylines=np.concatenate(found), ends=ends
         )
     for output in range(2):
-
-        def sheet(places: Tensor, output: int = output) -> Tensor:
-            return network(places)[:, output]
-
-        mesh = mesh_zero_level(sheet, grid, run.device)
+        mesh = mesh_zero_level(_output(network, output), grid, run.device)
         mesh.vertices = frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
         write_mesh(run.directory / f"sheet{output}.ply", mesh)
     run.save_weights(network.state_dict())
     run.data["curves"] = {"curve": curve.name, "sum": float(np.abs(curve.points).sum())}
     return {**curve_metrics(found, curve.truth), **figures, "polylines": len(found)}
+
+
+def _output(network: ImplicitMLP, output: int) -> FieldOfSpace:
+    return lambda points, *context: network(points)[:, output]
 
 
 def _curve(spec: Spec) -> Curve:

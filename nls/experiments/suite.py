@@ -62,6 +62,12 @@ class Suite:
         """Return the settings of one experiment of the suite."""
         return getattr(self.config.experiments, name)
 
+    def needs(self, experiment: str, run: str) -> list[str]:
+        """Return the files that must exist before a run: receipts of its datasets, and what its spec names."""
+        spec = next(spec for spec in self.specs[experiment] if spec.run == run)
+        receipts = [f"{self.config.data_root}/{name}/complete.json" for name in spec.datasets()]
+        return receipts + spec.files_read()
+
     def write_specs(self) -> None:
         """Write every spec; an unchanged file keeps its time stamp, so only changed runs are run again."""
         for specs in self.specs.values():

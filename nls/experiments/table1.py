@@ -123,7 +123,7 @@ class Spec(RunSpec):
         """Return the dataset, unless it is a file of the user's."""
         return [self.row.dataset] if self.row.dataset in IMAGE_SETS else []
 
-    def user_files(self) -> list[str]:
+    def files_read(self) -> list[str]:
         """Return the file of a user's method and a dataset given by path."""
         files = [user_file(self.row.method)] if is_user_code(self.row.method) else []
         return files + ([] if self.row.dataset in IMAGE_SETS else [self.row.dataset])

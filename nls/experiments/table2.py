@@ -7,7 +7,9 @@ import numpy as np
 from pydantic import Field
 
 from nls.data import load_scans, read_points
+from nls.engine.files import written_whole
 from nls.engine.runs import Run
+from nls.engine.seeds import numpy_stream
 from nls.engine.settings import RunSpec
 from nls.engine.user_code import user_file
 from nls.experiments.common import Common, ExperimentConfig
@@ -16,6 +18,8 @@ from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.metrics import CHAMFER_POINTS, surface_metrics
 
 SCANS = Literal["bodies", "faust"]
+# Points of the scan that are kept for pictures; Figure 3 (a) shows a batch of 10K.
+SHOWN_POINTS = 10_000
 
 
 class Config(ExperimentConfig):
@@ -47,7 +51,7 @@ class Spec(RunSpec):
         """Return the set of scans."""
         return [self.data]
 
-    def user_files(self) -> list[str]:
+    def files_read(self) -> list[str]:
         """Return the file of a user's method."""
         return [user_file(self.method.method)] if isinstance(self.method, Own) else []
 
@@ -76,12 +80,17 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     pair = pairs[f"{spec.scan:03d}"]
     scan = read_points(pair.scan)
     found = reconstruct_with(spec.method, scan, spec.resolution, spec.max_points, False, spec.seed, run)
+    truth = read_mesh(pair.registration)
     write_mesh(run.directory / "mesh.ply", found.mesh)
+    write_mesh(run.directory / "truth.ply", truth)
+    with written_whole(run.directory / "scan.npz") as temporary:
+        shown = numpy_stream(spec.seed, "shown").permutation(scan)[:SHOWN_POINTS]
+        np.savez(temporary, points=shown.astype(np.float32))
     if found.network is not None:
         run.save_weights(found.network.state_dict())
     run.data[spec.data] = {"scan": pair.name, "points": len(scan), "sum": float(np.abs(scan).sum())}
     return {
-        **surface_metrics(found.mesh, read_mesh(pair.registration), CHAMFER_POINTS, spec.seed),
+        **surface_metrics(found.mesh, truth, CHAMFER_POINTS, spec.seed),
         **found.figures,
         "points": found.points,
         "components": found.topology.components,

@@ -94,7 +94,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, monkeypatch):
     through = specs(tmp_path, a=method)["a"]
     stopped = specs(tmp_path, a=method | {"settings": {"flag": "asked"}})["a"]
     assert through.run == "digits-convnet-small-once"
-    assert through.user_files() == ["once.py"]
+    assert through.files_read() == ["once.py"]
     carried_out(through, tmp_path / "through")
     with pytest.raises(Interrupted):
         carried_out(stopped, tmp_path / "stopped")

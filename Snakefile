@@ -1,0 +1,22 @@
+# The benchmark from datasets to the report. `snakemake --cores all` runs config/paper.yaml;
+# --configfile config/smoke.yaml runs the same code on small data in minutes.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "suite" not in config:
+
+    configfile: "config/paper.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/figure1.smk"
+include: "workflow/rules/figure2.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{REPORTS}/report.html",

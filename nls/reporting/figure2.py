@@ -1,0 +1,141 @@
+"""Figure 2: accuracy against the size of the training set, and paired differences between the losses."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+
+BASELINES = ("cross_entropy", "hinge")
+NAMES = {"cross_entropy": "cross-entropy", "hinge": "hinge", "geometric_svm": "geometric SVM"}
+
+# dataset → fraction → loss → seed → accuracy
+Accuracies = dict[str, dict[float, dict[str, dict[int, float]]]]
+
+
+def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Return one row a dataset, fraction, loss and source: mean, deviation, paired differences, collapsed seeds.
+
+    Accuracies are percent of the test set. A paired difference is the mean over the common seeds of this loss
+    minus the baseline, with a 95% interval of Student's t.
+    """
+    rows = []
+    sources = {"here": evidence.complete("figure2"), "reference": evidence.reference("figure2")}
+    for source, directories in sources.items():
+        records = [read_run(directory) for directory in directories]
+        accuracies = _accuracies(records)
+        details = _details(records)
+        for dataset, fractions in accuracies.items():
+            for fraction, losses in sorted(fractions.items()):
+                for loss, seeds in losses.items():
+                    values = np.array(list(seeds.values()))
+                    images, collapsed, fallback = details[dataset, fraction, loss]
+                    row = {
+                        "dataset": dataset,
+                        "fraction": fraction,
+                        "images": images,
+                        "loss": NAMES.get(loss, loss),
+                        "source": source,
+                        "seeds": len(values),
+                        "mean": 100 * values.mean(),
+                        "std": 100 * values.std(ddof=1) if len(values) > 1 else None,
+                        "collapsed": collapsed,
+                        "fallback": 100 * fallback,
+                    }
+                    for baseline in BASELINES:
+                        difference, low, high = paired_difference(seeds, losses.get(baseline, {}))
+                        same = loss == baseline
+                        row[f"minus {NAMES[baseline]}"] = None if same else difference
+                        row[f"95% low ({NAMES[baseline]})"] = None if same else low
+                        row[f"95% high ({NAMES[baseline]})"] = None if same else high
+                    rows.append(row)
+    notes = [
+        "Accuracies, deviations and differences are percent of the test set; every seed counts.",
+        "collapsed: seeds less than 5 points above the share of the larger class. fallback: percent of the samples "
+        "that took the output-space hinge because their level set samples were not to be believed.",
+    ]
+    return pd.DataFrame(rows).round(2), notes + missing_notes(evidence.missing("figure2"))
+
+
+def figure(evidence: Evidence) -> Figure:
+    """Draw mean and standard deviation against the number of training images, a panel a dataset."""
+    accuracies = _accuracies(read_run(directory) for directory in evidence.complete("figure2"))
+    details = _details(read_run(directory) for directory in evidence.complete("figure2"))
+    panels = max(len(accuracies), 1)
+    picture, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 3.6), squeeze=False, layout="constrained")
+    for axis, (dataset, fractions) in zip(axes[0], accuracies.items(), strict=False):
+        losses = list(dict.fromkeys(loss for found in fractions.values() for loss in found))
+        for loss in losses:
+            points = [
+                (details[dataset, fraction, loss][0], 100 * np.array(list(found[loss].values())))
+                for fraction, found in sorted(fractions.items())
+                if loss in found
+            ]
+            sizes = [size for size, _ in points]
+            means = np.array([values.mean() for _, values in points])
+            spread = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for _, values in points])
+            line = axis.plot(sizes, means, marker="o", markersize=4, label=NAMES.get(loss, loss))[0]
+            axis.fill_between(
+                sizes, means - spread, means + spread, alpha=0.15, color=line.get_color(), linewidth=0
+            )
+        seeds = {len(found) for fraction in fractions.values() for found in fraction.values()}
+        axis.set_xscale("log")
+        ticks = sorted({images for (name, _, _), (images, _, _) in details.items() if name == dataset})
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
+        axis.set_title(f"{dataset} ({min(seeds)} seeds)" if len(seeds) == 1 else dataset)
+        axis.set_xlabel("training images")
+        axis.set_ylabel("test accuracy (%)")
+        axis.legend(loc="lower right")
+    if not accuracies:
+        axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
+    return picture
+
+
+def paired_difference(
+    seeds: dict[int, float], baseline: dict[int, float]
+) -> tuple[float | None, float | None, float | None]:
+    """Return mean and 95% interval (Student's t) of ``seeds − baseline`` over the common seeds, in percent.
+
+    None where fewer than two seeds are common.
+    """
+    common = sorted(seeds.keys() & baseline.keys())
+    if len(common) < 2:
+        return None, None, None
+    differences = 100 * np.array([seeds[seed] - baseline[seed] for seed in common])
+    mean = float(differences.mean())
+    half = float(stats.t.ppf(0.975, len(common) - 1) * differences.std(ddof=1) / np.sqrt(len(common)))
+    return mean, mean - half, mean + half
+
+
+def _accuracies(records: Iterable[RunRecord]) -> Accuracies:
+    found: Accuracies = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    for record in records:
+        spec, metrics = record.spec, record.metrics
+        assert metrics is not None
+        accuracies = dict(zip(metrics["seeds"], metrics["accuracy"], strict=True))
+        found[Path(spec["dataset"]).stem][spec["fraction"]][spec["loss"].rsplit(":", 1)[-1]].update(
+            accuracies
+        )
+    return found
+
+
+def _details(records: Iterable[RunRecord]) -> dict[tuple[str, float, str], tuple[int, int, float]]:
+    """Return training images, collapsed seeds and the mean fallback share of each dataset, fraction and loss."""
+    collapsed: dict[tuple[str, float, str], int] = defaultdict(int)
+    shares: dict[tuple[str, float, str], list[float]] = defaultdict(list)
+    images: dict[tuple[str, float, str], int] = {}
+    for record in records:
+        spec, metrics = record.spec, record.metrics
+        assert metrics is not None
+        key = (Path(spec["dataset"]).stem, spec["fraction"], spec["loss"].rsplit(":", 1)[-1])
+        images[key] = metrics["training_images"]
+        collapsed[key] += sum(metrics["collapsed"])
+        shares[key] += metrics["fallback_share"]
+    return {key: (images[key], collapsed[key], float(np.mean(shares[key]))) for key in images}

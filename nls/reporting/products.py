@@ -1,0 +1,126 @@
+"""The tables and figures of the suite: which runs each needs, and how it is written."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nls.engine.files import write_text, written_whole
+from nls.errors import UserError
+from nls.reporting import figure1, figure2
+from nls.reporting.runs import REPORTS, Evidence
+from nls.reporting.style import use_house_style
+
+Product = TypeVar("Product")
+MakeTable = Callable[[Evidence], tuple[pd.DataFrame, list[str]]]
+MakeFigure = Callable[[Evidence], Figure]
+
+
+@dataclass(frozen=True)
+class TableProduct:
+    """A table: the experiments whose runs it reads, and what makes a frame and notes of them."""
+
+    experiments: tuple[str, ...]
+    make: MakeTable
+
+
+@dataclass(frozen=True)
+class FigureProduct:
+    """A figure: the experiments whose runs it reads, and what draws them."""
+
+    experiments: tuple[str, ...]
+    make: MakeFigure
+
+
+TABLES: dict[str, TableProduct] = {"figure2": TableProduct(("figure2",), figure2.table)}
+
+FIGURES: dict[str, FigureProduct] = {
+    "figure1": FigureProduct(("figure1",), figure1.figure),
+    "figure2": FigureProduct(("figure2",), figure2.figure),
+}
+
+
+def write_table(name: str, suite: str) -> list[Path]:
+    """Write ``reports/<suite>/<name>`` as CSV, Markdown (with the notes) and LaTeX; a missing cell stays empty.
+
+    Raises:
+        UserError: there is no such table or suite.
+    """
+    product = _known(TABLES, name, "table")
+    evidence = Evidence(suite)
+    evidence.require_suite()
+    frame, notes = product.make(evidence)
+    stem = REPORTS / suite / name
+    shown = frame.astype(object).where(frame.notna(), "")
+    texts = {
+        ".csv": frame.to_csv(index=False),
+        ".md": "\n".join([_markdown(shown), "", *(f"- {note}" for note in notes)]) + "\n",
+        ".tex": _latex(shown, notes),
+    }
+    for suffix, text in texts.items():
+        write_text(stem.with_name(name + suffix), text)
+    return [stem.with_name(name + suffix) for suffix in texts]
+
+
+def write_figure(name: str, suite: str) -> list[Path]:
+    """Write ``reports/<suite>/<name>.png``.
+
+    Raises:
+        UserError: there is no such figure or suite.
+    """
+    product = _known(FIGURES, name, "figure")
+    evidence = Evidence(suite)
+    evidence.require_suite()
+    use_house_style()
+    path = REPORTS / suite / f"{name}.png"
+    picture = product.make(evidence)
+    with written_whole(path) as temporary:
+        picture.savefig(temporary, metadata={"Software": None})
+    return [path]
+
+
+def _known(products: Mapping[str, Product], name: str, kind: str) -> Product:
+    if name not in products:
+        raise UserError(f"{name}: no such {kind}; take one of {', '.join(products)}")
+    return products[name]
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    rows = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
+    rows += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _latex(frame: pd.DataFrame, notes: list[str]) -> str:
+    """Return a booktabs table; the notes are comments above it."""
+    cells = [[_escape(_cell(value)) for value in row] for row in frame.itertuples(index=False)]
+    header = " & ".join(_escape(str(name)) for name in frame.columns)
+    body = "\n".join(" & ".join(row) + r" \\" for row in cells)
+    columns = "l" * len(frame.columns)
+    comments = "".join(f"% {note}\n" for note in notes)
+    return (
+        f"{comments}\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.4g}"
+    return str(value)
+
+
+def _escape(text: str) -> str:
+    special = {
+        "%": r"\%",
+        "_": r"\_",
+        "&": r"\&",
+        "#": r"\#",
+        "†": r"$\dagger$",
+        "ε": r"$\varepsilon$",
+        "∞": r"$\infty$",
+    }
+    return "".join(special.get(letter, letter) for letter in text)

@@ -1,0 +1,59 @@
+# Checks the config, writes the specs, and says what each run needs; the rules only name files.
+import sys
+
+from nls.errors import UserError
+from nls.experiments import load_suite
+
+try:
+    SUITE = load_suite(
+        config, " + ".join(str(path) for path in workflow.configfiles) or "config"
+    )
+except UserError as error:
+    print(f"nls: {error}", file=sys.stderr)
+    sys.exit(2)
+SUITE.write_specs()
+
+RESULTS = f"results/{SUITE.config.suite}"
+REPORTS = f"reports/{SUITE.config.suite}"
+DATA = SUITE.config.data_root
+RUN = "nls run {input.spec} --out {params.directory} > {log} 2>&1"
+
+
+wildcard_constraints:
+    run=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+
+
+def run_directory(experiment):
+    return f"{RESULTS}/{experiment}/{{run}}"
+
+
+def run_spec(experiment):
+    return f"{RESULTS}/specs/{experiment}/{{run}}.yaml"
+
+
+def run_needs(experiment):
+    """Datasets, files of the user and other runs that a run reads."""
+    return lambda wildcards: SUITE.needs(experiment, wildcards.run)
+
+
+def run_files(experiment):
+    """What a complete run leaves; checkpoint and log lie beside these and survive a failure."""
+    names = ["metrics.json", "provenance.json", "history.csv", "spec.yaml"]
+    return [f"{run_directory(experiment)}/{name}" for name in names]
+
+
+def run_resources(experiment):
+    return SUITE.experiment(experiment).resources.model_dump()
+
+
+def metrics_of(*experiments):
+    """The complete runs that tables and figures of these experiments are made from."""
+    return [
+        f"{RESULTS}/{experiment}/{spec.run}/metrics.json"
+        for experiment in experiments
+        for spec in SUITE.specs.get(experiment, [])
+    ]
+
+
+def threads_of(experiment):
+    return SUITE.experiment(experiment).threads

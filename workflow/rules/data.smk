@@ -1,0 +1,21 @@
+# Datasets are fetched once; complete.json is written last and holds their fingerprints.
+rule data:
+    output:
+        f"{DATA}/{{dataset}}/complete.json",
+    params:
+        root=DATA,
+        mirror=lambda wildcards: (
+            f"--mirror {SUITE.config.mirror}" if SUITE.config.mirror else ""
+        ),
+    log:
+        f"{DATA}/{{dataset}}.log",
+    benchmark:
+        f"{DATA}/{{dataset}}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+    wildcard_constraints:
+        dataset=r"[a-z0-9_]+",
+    shell:
+        "nls data fetch {wildcards.dataset} --root {params.root} {params.mirror} > {log} 2>&1"

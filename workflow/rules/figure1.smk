@@ -1,0 +1,21 @@
+if "figure1" in SUITE.specs:
+
+    rule figure1_run:
+        input:
+            spec=run_spec("figure1"),
+            needs=run_needs("figure1"),
+        output:
+            run_files("figure1"),
+        params:
+            directory=run_directory("figure1"),
+        log:
+            f"{run_directory('figure1')}/run.log",
+        benchmark:
+            f"{run_directory('figure1')}/benchmark.tsv"
+        threads: threads_of("figure1")
+        resources:
+            **run_resources("figure1"),
+        shell:
+            RUN
+
+

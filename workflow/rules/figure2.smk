@@ -1,0 +1,21 @@
+if "figure2" in SUITE.specs:
+
+    rule figure2_run:
+        input:
+            spec=run_spec("figure2"),
+            needs=run_needs("figure2"),
+        output:
+            run_files("figure2"),
+        params:
+            directory=run_directory("figure2"),
+        log:
+            f"{run_directory('figure2')}/run.log",
+        benchmark:
+            f"{run_directory('figure2')}/benchmark.tsv"
+        threads: threads_of("figure2")
+        resources:
+            **run_resources("figure2"),
+        shell:
+            RUN
+
+
