@@ -13,6 +13,8 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/figure1.smk"
 include: "workflow/rules/figure2.smk"
+include: "workflow/rules/table1.smk"
+include: "workflow/rules/blackbox.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -3,7 +3,7 @@
 from nls.attacks.ball import Ball, Norm
 from nls.attacks.library import LIBRARY_ATTACKS, Effort, library_attack
 from nls.attacks.masking import masking_reasons, vanishing_share
-from nls.attacks.model import check_examples, is_correct, under_attack
+from nls.attacks.model import channels_last, check_examples, is_correct, under_attack
 from nls.attacks.pgd import LOSSES, NEVER, Attacked, Loss, Precision, ascend, bfloat16_is_native, pgd
 from nls.attacks.report import ATTACKS, AttackReport, attack
 
@@ -22,6 +22,7 @@ __all__ = [
     "ascend",
     "attack",
     "bfloat16_is_native",
+    "channels_last",
     "check_examples",
     "is_correct",
     "library_attack",

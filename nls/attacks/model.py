@@ -25,9 +25,7 @@ def under_attack(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(False)
         for parameter, values in kernels:
             if values.device.type == "cpu":
-                # Not `contiguous`: with one input channel both layouts count as contiguous, and the first layer's
-                # choice decides for all that follow.
-                parameter.data = torch.empty_like(values, memory_format=torch.channels_last).copy_(values)
+                parameter.data = channels_last(values)
         try:
             yield
         finally:
@@ -35,6 +33,15 @@ def under_attack(model: nn.Module) -> Iterator[None]:
                 parameter.data = values
             for parameter in trained:
                 parameter.requires_grad_(True)
+
+
+def channels_last(values: Tensor) -> Tensor:
+    """Return a copy that lies with its channels last.
+
+    ``contiguous`` does not do: with one input channel both layouts count as contiguous, and the layout of the
+    first layer decides on that of all that follow.
+    """
+    return torch.empty_like(values, memory_format=torch.channels_last).copy_(values)
 
 
 def require_finite(logits: Tensor) -> Tensor:

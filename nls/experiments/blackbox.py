@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from nls.attacks import Ball, Loss, Precision, is_correct, pgd
 from nls.data import IMAGE_SETS, load_images
-from nls.engine.runs import Run
+from nls.engine.runs import METRICS, Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings
 from nls.experiments.common import Common, ExperimentConfig
@@ -63,8 +63,9 @@ class Spec(RunSpec):
         return [self.group.dataset] if self.group.dataset in IMAGE_SETS else []
 
     def files_read(self) -> list[str]:
-        """Return a dataset given by path."""
-        return [] if self.group.dataset in IMAGE_SETS else [self.group.dataset]
+        """Return the runs whose weights are read, and a dataset given by path."""
+        runs = [str(self.model_directory(model) / METRICS) for model in self.group.models]
+        return runs + ([] if self.group.dataset in IMAGE_SETS else [self.group.dataset])
 
     def model_directory(self, model: str) -> Path:
         """Return the run directory of a network of the group."""

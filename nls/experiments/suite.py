@@ -62,9 +62,13 @@ class Suite:
         """Return the settings of one experiment of the suite."""
         return getattr(self.config.experiments, name)
 
+    def spec(self, experiment: str, run: str) -> RunSpec:
+        """Return the spec of one run."""
+        return next(spec for spec in self.specs[experiment] if spec.run == run)
+
     def needs(self, experiment: str, run: str) -> list[str]:
         """Return the files that must exist before a run: receipts of its datasets, and what its spec names."""
-        spec = next(spec for spec in self.specs[experiment] if spec.run == run)
+        spec = self.spec(experiment, run)
         receipts = [f"{self.config.data_root}/{name}/complete.json" for name in spec.datasets()]
         return receipts + spec.files_read()
 

@@ -128,6 +128,11 @@ class Spec(RunSpec):
         files = [user_file(self.row.method)] if is_user_code(self.row.method) else []
         return files + ([] if self.row.dataset in IMAGE_SETS else [self.row.dataset])
 
+    def summary(self) -> str:
+        """Return the settings of the training in one line."""
+        parts = self.row.settings | self.row.training.model_dump(exclude_defaults=True)
+        return ", ".join(f"{name} {value}" for name, value in parts.items())
+
 
 def expand(config: Config, common: Common) -> list[Spec]:
     """Return one run a row."""

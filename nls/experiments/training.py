@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nls.attacks import Ball, is_correct, pgd
+from nls.attacks import Ball, channels_last, is_correct, pgd
 from nls.data import ImageDataset, Split
 from nls.data.augment import CropFlip
 from nls.engine.runs import Run
@@ -69,7 +69,9 @@ def train(
     device = run.device
     torch.manual_seed(stream_seed(seed, "network"))
     network = network_for(data, network_name).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = channels_last(parameter.data)
     optimizer = _optimizer(network, training)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, training.milestones, training.decay)
     search = torch_stream(seed, "search", device=device)

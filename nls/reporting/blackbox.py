@@ -1,6 +1,5 @@
 """Black-box tables: what every network withstands of every other one's adversarial points."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
+
+from nls.reporting.runs import Evidence, missing_notes, read_run
 
 NOTE = (
     "Rows: the network that the points were made on. Columns: the network that they were tried on; its accuracy"
@@ -17,34 +17,25 @@ NOTE = (
 )
 
 
-def tables(runs: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Return one table of percentages for each group of networks and loss, sources in rows, targets in columns."""
-    groups: dict[tuple[str, str, tuple[str, ...]], list[dict[str, Any]]] = {}
-    for directory in runs:
-        group = yaml.safe_load((directory / "spec.yaml").read_text(encoding="utf-8"))["group"]
-        metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
-        groups.setdefault((group["dataset"], group["network"], tuple(group["models"])), []).append(metrics)
-    frames = {}
-    for (dataset, network, models), members in groups.items():
-        short = {model: model.removeprefix(f"{Path(dataset).stem}-{network}-") for model in models}
-        for loss in ("xent", "margin"):
-            rows = {
-                short[metrics["source"]]: {
-                    short[target]: round(100 * metrics["accuracy"][loss][target], 2) for target in models
-                }
-                for metrics in sorted(members, key=lambda metrics: models.index(metrics["source"]))
-            }
-            frame = pd.DataFrame.from_dict(rows, orient="index")
-            frame.index.name = "points of"
-            frames[f"{dataset}, {network}, {loss}"] = frame
-    return frames
+def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Return all tables below one another, those of this machine and of the reference, and the notes."""
+    parts = []
+    for source, runs in (
+        ("here", evidence.complete("blackbox")),
+        ("reference", evidence.reference("blackbox")),
+    ):
+        for (dataset, network, loss), frame in transfer_tables(runs).items():
+            front = {"dataset": dataset, "network": network, "attack on": loss, "source": source}
+            parts.append(frame.reset_index().assign(**front)[[*front, *frame.reset_index().columns]])
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return frame, [NOTE, *missing_notes(evidence.missing("blackbox"))]
 
 
-def heat_map(frames: dict[str, pd.DataFrame]) -> Figure:
-    """Draw every table as a heat map with its numbers."""
-    columns = 2
-    rows = -(-len(frames) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(12, 5 * rows), squeeze=False)
+def figure(evidence: Evidence) -> Figure:
+    """Draw every table of this machine as a heat map with its numbers."""
+    frames = transfer_tables(evidence.complete("blackbox"))
+    rows = max(-(-len(frames) // 2), 1)
+    picture, axes = plt.subplots(rows, 2, figsize=(12, 5 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(frames) :]:
         axis.set_axis_off()
     for axis, (title, frame) in zip(axes.flat, frames.items(), strict=False):
@@ -52,10 +43,38 @@ def heat_map(frames: dict[str, pd.DataFrame]) -> Figure:
         image = axis.imshow(values, vmin=0, vmax=100, cmap="viridis")
         axis.set_xticks(range(len(frame.columns)), frame.columns, rotation=30, ha="right")
         axis.set_yticks(range(len(frame.index)), frame.index)
-        axis.set(title=title, xlabel="tried on", ylabel="points of")
+        axis.set(title=", ".join(title), xlabel="tried on", ylabel="points of")
         for (row, column), value in np.ndenumerate(values):
             shade = "black" if value > 60 else "white"
             axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=shade, fontsize="small")
-        figure.colorbar(image, ax=axis, label="accuracy, %")
-    figure.tight_layout()
-    return figure
+        picture.colorbar(image, ax=axis, label="accuracy, %")
+    return picture
+
+
+def transfer_tables(runs: Sequence[Path]) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """Return a table of percentages for each dataset, network and loss: sources in rows, targets in columns."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    order: dict[tuple[str, str], list[str]] = {}
+    for directory in runs:
+        record = read_run(directory)
+        assert record.metrics is not None
+        group = record.spec["group"]
+        key = (group["dataset"], group["network"])
+        order[key] = group["models"]
+        groups.setdefault(key, []).append(record.metrics)
+    frames = {}
+    for (dataset, network), members in groups.items():
+        models = order[dataset, network]
+        short = {model: model.removeprefix(f"{Path(dataset).stem}-{network}-") for model in models}
+        members = sorted(members, key=lambda metrics: models.index(metrics["source"]))
+        for loss in ("xent", "margin"):
+            rows = {
+                short[metrics["source"]]: {
+                    short[target]: round(100 * metrics["accuracy"][loss][target], 2) for target in models
+                }
+                for metrics in members
+            }
+            frames[dataset, network, loss] = pd.DataFrame.from_dict(rows, orient="index").rename_axis(
+                "points of"
+            )
+    return frames

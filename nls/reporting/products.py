@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nls.engine.files import write_text, written_whole
 from nls.errors import UserError
-from nls.reporting import figure1, figure2
+from nls.reporting import blackbox, figure1, figure2, table1
 from nls.reporting.runs import REPORTS, Evidence
 from nls.reporting.style import use_house_style
 
@@ -35,11 +35,20 @@ class FigureProduct:
     make: MakeFigure
 
 
-TABLES: dict[str, TableProduct] = {"figure2": TableProduct(("figure2",), figure2.table)}
+TABLES: dict[str, TableProduct] = {
+    "figure2": TableProduct(("figure2",), figure2.table),
+    # Transfer between the networks may cast doubt on rows of Table 1.
+    "table1": TableProduct(("table1", "blackbox"), table1.table),
+    "blackbox": TableProduct(("blackbox",), blackbox.table),
+}
 
 FIGURES: dict[str, FigureProduct] = {
     "figure1": FigureProduct(("figure1",), figure1.figure),
     "figure2": FigureProduct(("figure2",), figure2.figure),
+    "table1-eps": FigureProduct(("table1",), table1.accuracy_against_eps),
+    "table1-steps": FigureProduct(("table1",), table1.accuracy_against_steps),
+    "table1-training": FigureProduct(("table1",), table1.training_curves),
+    "blackbox": FigureProduct(("blackbox",), blackbox.figure),
 }
 
 

@@ -1,18 +1,18 @@
 """Table 1: the paper's figures, the reference's and this machine's side by side; its curves."""
 
 import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import yaml
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nls.attacks.masking import masking_reasons
+from nls.reporting.runs import Evidence, missing_notes, read_run
 
 # Dataset, network, method, ε_train; test accuracy, robust accuracy under cross-entropy and margin attacks, percent.
 # The paper's ConvNet-4a had a linear head (see docs/robustness.md).
@@ -57,10 +57,9 @@ class TrainedRow:
     @classmethod
     def read(cls, directory: Path) -> "TrainedRow":
         """Read a complete run."""
-        spec = yaml.safe_load((directory / "spec.yaml").read_text(encoding="utf-8"))
-        return cls(
-            directory, spec["row"], json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
-        )
+        record = read_run(directory)
+        assert record.metrics is not None
+        return cls(directory, record.spec["row"], record.metrics)
 
     @property
     def key(self) -> tuple[str, str, str, float | None]:
@@ -80,24 +79,20 @@ class TrainedRow:
         return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
 
-def table(
-    here: Sequence[Path], reference: Sequence[Path] = (), black_box: Sequence[Path] = ()
-) -> tuple[pd.DataFrame, list[str]]:
+def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return the table and its notes, one line each.
-
-    Args:
-        here: run directories of this machine.
-        reference: run directories kept with the code.
-        black_box: run directories of the black-box experiment of this machine; they may flag rows.
 
     Robust accuracies under PGD are means over the random starts, as in the paper; the column ``min`` is the share
     that withstands every attack and every start. Paper rows of datasets that nothing was run on are left out.
     """
-    mine = {row.key: row for row in map(TrainedRow.read, here)}
-    kept = {row.key: row for row in map(TrainedRow.read, reference)}
+    mine = {row.key: row for row in map(TrainedRow.read, evidence.complete("table1"))}
+    kept = {row.key: row for row in map(TrainedRow.read, evidence.reference("table1"))}
     ran = {key[:2] for key in (*mine, *kept)}
     keys = list(dict.fromkeys((*(key for key in PAPER if key[:2] in ran), *mine, *kept)))
-    transfer = _least_transfer(black_box)
+    transfer = {
+        "reference": _least_transfer(evidence.reference("blackbox")),
+        "here": _least_transfer(evidence.complete("blackbox")),
+    }
     lines, notes = [], []
     for key in keys:
         dataset, network, method, eps = key
@@ -113,7 +108,7 @@ def table(
             for source in ("reference", "here"):
                 line[f"{name} ({source})"] = figures.get(source, {}).get(name)
         for source, row in sources.items():
-            reasons = [] if row is None else _reasons(row, transfer if source == "here" else {})
+            reasons = [] if row is None else _reasons(row, transfer[source])
             line[f"masking ({source})"] = "†" if reasons else ""
             notes += [
                 f"{dataset} {network} {row.label} ({source}): {reason}"
@@ -122,59 +117,54 @@ def table(
             ]
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
-    return frame, ([FLAG, *notes] if notes else [])
+    return frame, ([FLAG, *notes] if notes else []) + missing_notes(evidence.missing("table1"))
 
 
-def accuracy_against_eps(runs: Sequence[Path]) -> Figure:
+def accuracy_against_eps(evidence: Evidence) -> Figure:
     """Draw the accuracy that PGD leaves against ε, a panel for each dataset and network."""
-    return _curves(map(TrainedRow.read, runs), "eps_curve", "eps", "ε of the attack")
+    return _curves(evidence, "eps_curve", "eps", "ε of the attack")
 
 
-def accuracy_against_steps(runs: Sequence[Path]) -> Figure:
+def accuracy_against_steps(evidence: Evidence) -> Figure:
     """Draw the accuracy that PGD leaves against its number of steps; it should have levelled off."""
-    return _curves(map(TrainedRow.read, runs), "steps_curve", "steps", "steps of PGD")
+    return _curves(evidence, "steps_curve", "steps", "steps of PGD")
 
 
-def training_curves(runs: Sequence[Path]) -> Figure:
+def training_curves(evidence: Evidence) -> Figure:
     """Draw clean and robust accuracy on the last batch of each epoch, a panel for each dataset and network."""
-    panels = _panels(map(TrainedRow.read, runs))
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.5 * len(panels), 4), squeeze=False)
-    for axis, (name, rows) in zip(axes[0], panels.items(), strict=True):
-        for color, row in enumerate(rows):
-            history = row.history()
-            axis.plot(history["epoch"], _hundredfold(history["train_accuracy"]), f"C{color}:")
-            axis.plot(
-                history["epoch"], _hundredfold(history["train_robust_accuracy"]), f"C{color}", label=row.label
-            )
-        _finish(axis, name, "epoch", "accuracy on the last batch, % (dotted: clean)")
-    figure.tight_layout()
-    return figure
+    return _draw(evidence, _training_lines, "epoch", "accuracy on the last batch, % (dotted: clean)")
 
 
-def _curves(rows: Iterable[TrainedRow], curve: str, x: str, label: str) -> Figure:
-    panels = _panels(rows)
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.5 * len(panels), 4), squeeze=False)
-    for axis, (name, members) in zip(axes[0], panels.items(), strict=True):
-        for color, row in enumerate(members):
-            values = row.metrics[curve]
-            axis.plot(values[x], _hundredfold(values["pgd-margin"]), f"C{color}", label=row.label)
-            axis.plot(values[x], _hundredfold(values["pgd-xent"]), f"C{color}--")
-        _finish(axis, name, label, "robust accuracy, % (dashed: cross-entropy)")
-    figure.tight_layout()
-    return figure
+def _curves(evidence: Evidence, curve: str, x: str, label: str) -> Figure:
+    def lines(axis: Axes, row: TrainedRow, color: str) -> None:
+        values = row.metrics[curve]
+        axis.plot(values[x], _hundredfold(values["pgd-margin"]), color=color, label=row.label)
+        axis.plot(values[x], _hundredfold(values["pgd-xent"]), "--", color=color)
+
+    return _draw(evidence, lines, label, "robust accuracy, % (dashed: cross-entropy)")
 
 
-def _panels(rows: Iterable[TrainedRow]) -> dict[str, list[TrainedRow]]:
+def _training_lines(axis: Axes, row: TrainedRow, color: str) -> None:
+    history = row.history()
+    axis.plot(history["epoch"], _hundredfold(history["train_accuracy"]), ":", color=color)
+    axis.plot(history["epoch"], _hundredfold(history["train_robust_accuracy"]), color=color, label=row.label)
+
+
+def _draw(evidence: Evidence, lines: Callable[[Axes, TrainedRow, str], None], x: str, y: str) -> Figure:
+    """Draw the lines of every complete run, a panel for each dataset and network."""
     panels: dict[str, list[TrainedRow]] = {}
-    for row in rows:
+    for row in map(TrainedRow.read, evidence.complete("table1")):
         panels.setdefault(f"{row.row['dataset']}, {row.row['network']}", []).append(row)
-    return panels
-
-
-def _finish(axis: plt.Axes, title: str, x: str, y: str) -> None:
-    axis.set(title=title, xlabel=x, ylabel=y, ylim=(-2, 102))
-    axis.legend(fontsize="small")
-    axis.grid(alpha=0.3)
+    count = max(len(panels), 1)
+    figure, axes = plt.subplots(1, count, figsize=(5.5 * count, 4), squeeze=False, layout="constrained")
+    for axis, (name, rows) in zip(axes[0], panels.items(), strict=False):
+        for number, row in enumerate(rows):
+            lines(axis, row, f"C{number}")
+        axis.set(title=name, xlabel=x, ylabel=y, ylim=(-2, 102))
+        axis.legend(fontsize="small")
+    if not panels:
+        axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
+    return figure
 
 
 def _percent(row: TrainedRow) -> dict[str, float]:
@@ -195,7 +185,8 @@ def _least_transfer(black_box: Sequence[Path]) -> dict[str, tuple[int, float]]:
     """Return the number of images and the least accuracy under another network's points, by target."""
     least: dict[str, tuple[int, float]] = {}
     for directory in black_box:
-        metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+        metrics = read_run(directory).metrics
+        assert metrics is not None
         for accuracies in metrics["accuracy"].values():
             for target, accuracy in accuracies.items():
                 if target != metrics["source"]:

@@ -5,14 +5,28 @@ import pytest
 import yaml
 
 from nls.reporting import blackbox, table1
+from nls.reporting.runs import Evidence
 
 matplotlib.use("Agg")
 
 
-def run_directory(folder, name, row, metrics):
-    directory = folder / name
+def evidence(folder):
+    return Evidence("mini", folder)
+
+
+def put(folder, where, experiment, name, spec):
+    """A run directory of the suite, with its spec where the suite keeps it."""
+    directory = folder / where / experiment / name
     directory.mkdir(parents=True)
-    (directory / "spec.yaml").write_text(yaml.safe_dump({"row": row}))
+    (directory / "spec.yaml").write_text(yaml.safe_dump(spec))
+    asked = folder / "mini" / "specs" / experiment / f"{name}.yaml"
+    asked.parent.mkdir(parents=True, exist_ok=True)
+    asked.write_text(yaml.safe_dump(spec))
+    return directory
+
+
+def trained(folder, where, name, row, metrics):
+    directory = put(folder, where, "table1", name, {"row": row})
     accuracies = {"clean_accuracy": 0.99, "n": 100, "vanishing_gradient_share": {"pgd-xent": 0.0}}
     curves = {
         "eps_curve": {"eps": [0.0, 0.3], "pgd-xent": [0.99, 0.5], "pgd-margin": [0.99, 0.4]},
@@ -22,14 +36,14 @@ def run_directory(folder, name, row, metrics):
     (directory / "history.csv").write_text(
         "epoch,learning_rate,loss,train_accuracy,train_robust_accuracy\n1,0.1,2,0.5,0.1\n2,0.1,1,0.9,0.6\n"
     )
-    return directory
 
 
 @pytest.fixture
 def mnist(tmp_path):
     row = {"dataset": "mnist", "network": "convnet4a-linear-head", "method": "ours", "eps_train": 0.4}
-    here = run_directory(
+    trained(
         tmp_path,
+        "mini",
         "ours",
         row,
         {
@@ -37,8 +51,9 @@ def mnist(tmp_path):
             "mean_over_starts": {"pgd-xent": 0.981, "pgd-margin": 0.925},
         },
     )
-    reference = run_directory(
-        tmp_path / "reference",
+    trained(
+        tmp_path,
+        "reference/mini",
         "ours",
         row,
         {
@@ -46,12 +61,11 @@ def mnist(tmp_path):
             "mean_over_starts": {"pgd-xent": 0.91, "pgd-margin": 0.91},
         },
     )
-    return here, reference
+    return tmp_path
 
 
 def test_paper_reference_and_here_stand_side_by_side(mnist):
-    here, reference = mnist
-    frame, notes = table1.table([here], [reference])
+    frame, notes = table1.table(evidence(mnist))
     # All MNIST rows of the paper, and none of CIFAR10, on which nothing was run.
     assert len(frame) == 6
     assert set(frame["dataset"]) == {"mnist"}
@@ -80,51 +94,57 @@ def test_the_paper_has_18_rows():
 def test_rows_that_the_paper_has_not_are_shown(tmp_path):
     row = {"dataset": "digits", "network": "convnet-small", "method": "mma", "eps_train": None}
     metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
-    frame, notes = table1.table([run_directory(tmp_path, "mma", row, metrics)])
+    trained(tmp_path, "mini", "mma", row, metrics)
+    frame, notes = table1.table(evidence(tmp_path))
     assert list(frame["method"]) == ["mma"]
     assert "pgd-xent (paper)" not in frame
     assert notes == []
 
 
-def test_transfer_below_a_white_box_figure_flags_the_target(mnist, tmp_path):
-    here, _ = mnist
-    black_box = black_box_runs(tmp_path, 0.85)
-    _, notes = table1.table([here], black_box=black_box)
-    assert any("transfer leaves 85.00%, less than pgd-xent with 97.00%" in note for note in notes)
-    assert not any(
-        "transfer" in note for note in table1.table([here], black_box=black_box_runs(tmp_path / "b", 0.99))[1]
-    )
-
-
 def black_box_runs(folder, transferred):
     models = ["ours", "mnist-net-madry"]
-    directories = []
-    for source in models:
-        directory = folder / "blackbox" / f"from-{source}"
-        directory.mkdir(parents=True)
+    for source in reversed(models):
         group = {"dataset": "mnist", "network": "net", "models": models}
-        (directory / "spec.yaml").write_text(yaml.safe_dump({"group": group, "source": source}))
+        directory = put(folder, "mini", "blackbox", f"from-{source}", {"group": group, "source": source})
         accuracy = {model: 0.1 if model == source else transferred for model in models}
         metrics = {"source": source, "n": 100, "accuracy": {"xent": accuracy, "margin": accuracy}}
         (directory / "metrics.json").write_text(json.dumps(metrics))
-        directories.append(directory)
-    return directories
+
+
+@pytest.mark.parametrize(("transferred", "doubted"), [(0.85, True), (0.99, False)])
+def test_transfer_below_a_white_box_figure_flags_the_target(mnist, transferred, doubted):
+    black_box_runs(mnist, transferred)
+    _, notes = table1.table(evidence(mnist))
+    assert any("transfer leaves 85.00%, less than pgd-xent with 97.00%" in note for note in notes) == doubted
 
 
 def test_black_box_tables_have_sources_in_rows(tmp_path):
-    frames = blackbox.tables(list(reversed(black_box_runs(tmp_path, 0.7))))
-    assert list(frames) == ["mnist, net, xent", "mnist, net, margin"]
-    frame = frames["mnist, net, xent"]
-    assert list(frame.index) == list(frame.columns) == ["ours", "madry"]
-    assert frame.loc["madry", "ours"] == 70
-    assert frame.loc["madry", "madry"] == 10
-    assert len(blackbox.heat_map(frames).axes) == 4
+    black_box_runs(tmp_path, 0.7)
+    frame, notes = blackbox.table(evidence(tmp_path))
+    assert list(frame["attack on"]) == ["xent", "xent", "margin", "margin"]
+    assert list(frame["points of"]) == ["ours", "madry"] * 2
+    madry = frame[(frame["points of"] == "madry") & (frame["attack on"] == "margin")].iloc[0]
+    assert (madry["ours"], madry["madry"], madry["source"]) == (70, 10, "here")
+    assert notes == [blackbox.NOTE]
+    assert len(blackbox.figure(evidence(tmp_path)).axes) == 4
 
 
-def test_figures_have_a_line_for_each_row_and_loss(mnist):
-    here, reference = mnist
-    for draw in (table1.accuracy_against_eps, table1.accuracy_against_steps, table1.training_curves):
-        figure = draw([here, reference])
-        assert len(figure.axes) == 1
-        assert len(figure.axes[0].lines) == 4
-        assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["ours 0.4", "ours 0.4"]
+@pytest.mark.parametrize(
+    "draw", [table1.accuracy_against_eps, table1.accuracy_against_steps, table1.training_curves]
+)
+def test_figures_have_a_line_for_each_row_and_loss(mnist, draw):
+    figure = draw(evidence(mnist))
+    assert len(figure.axes) == 1
+    assert len(figure.axes[0].lines) == 2
+    assert [text.get_text() for text in figure.axes[0].get_legend().texts] == ["ours 0.4"]
+
+
+def test_a_suite_without_complete_runs_says_what_is_missing(tmp_path):
+    row = {"dataset": "mnist", "network": "convnet4a-linear-head", "method": "ours", "eps_train": 0.4}
+    put(tmp_path, "mini", "table1", "ours", {"row": row})
+    frame, notes = table1.table(evidence(tmp_path))
+    assert len(frame) == 0
+    assert "missing: ours (not run" in notes[0]
+    assert len(table1.training_curves(evidence(tmp_path)).axes[0].texts) == 1
+    assert len(blackbox.table(evidence(tmp_path))[0]) == 0
+    blackbox.figure(evidence(tmp_path))

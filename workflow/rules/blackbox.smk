@@ -1,0 +1,23 @@
+if "blackbox" in SUITE.specs:
+
+    rule blackbox_run:
+        input:
+            spec=run_spec("blackbox"),
+            needs=run_needs("blackbox"),
+        output:
+            run_files("blackbox"),
+        log:
+            f"{run_directory('blackbox')}/run.log",
+        benchmark:
+            f"{run_directory('blackbox')}/benchmark.tsv"
+        threads: threads_of("blackbox")
+        resources:
+            **run_resources("blackbox"),
+        params:
+            directory=run_directory("blackbox"),
+        shell:
+            RUN
+
+    rule blackbox:
+        input:
+            products_of("blackbox"),
