@@ -6,11 +6,12 @@ import numpy as np
 import torch
 import trimesh
 from jaxtyping import Bool, Float
-from skimage.measure import find_contours
+from scipy.ndimage import gaussian_filter
+from skimage.measure import find_contours, marching_cubes
 from torch import Tensor
 
-from nls.geometry.meshing import mesh_zero_level, topology
-from nls.geometry.octree import Grid
+from nls.geometry.meshing import topology
+from nls.geometry.octree import Grid, sample_volume
 from nls.universality.defects import components
 from nls.universality.hypersurface import Hypersurface
 from nls.universality.network import ReLUNetwork, evaluate
@@ -18,6 +19,9 @@ from nls.universality.winding import winding_number
 
 # Half the side of the extraction's cube, in units in which half the longest side of the bounding box is 1.
 _MARGIN = 1.1
+# Standard deviation, in cells, of the filter before extraction. Without it the point of a spike, however fine the
+# grid, may hold one node and miss the next, which then is a component of its own.
+_BLUR = 1.5
 
 
 def check(
@@ -184,17 +188,20 @@ def _distance(
 def _extracted(network: ReLUNetwork, surface: Hypersurface, resolution: int) -> tuple[int, int]:
     """Components and Euler number of the level set on a grid around the bounding box."""
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
-    centre = torch.from_numpy((low + high) / 2)
     radius = float((high - low).max()) / 2
+    # Off centre, or the nodes of the grid would fall on the vertices of symmetrical shapes.
+    centre = torch.from_numpy((low + high) / 2 + radius * np.array([0.0031, 0.0047, 0.0059])[: len(low)])
 
     def field(points: Tensor, *context: Tensor) -> Tensor:
         return network((centre + radius * points.double()).to(network.dtype)) / radius
 
     if surface.dimension == 3:
-        extracted = topology(mesh_zero_level(field, Grid(resolution, _MARGIN)))
+        volume = gaussian_filter(sample_volume(field, Grid(resolution, _MARGIN)).values, _BLUR)
+        vertices, faces, _, _ = marching_cubes(volume, 0.0)
+        extracted = topology(trimesh.Trimesh(vertices, faces, process=False))
         return extracted.components, extracted.euler
     axis = torch.linspace(-_MARGIN, _MARGIN, resolution, dtype=torch.float64)
     with torch.no_grad():
         values = field(torch.cartesian_prod(axis, axis)).reshape(resolution, resolution).numpy()
-    contours = find_contours(values, 0.0)
+    contours = find_contours(gaussian_filter(values, _BLUR), 0.0)
     return len(contours), sum(1 for contour in contours if (contour[0] != contour[-1]).any())

@@ -186,25 +186,24 @@ def _axis_planes(arrangement: Arrangement, corners: _Corners) -> list[int]:
 
 def _planes_across_creases(arrangement: Arrangement, pieces: list[_Piece]) -> list[int]:
     """Planes that part neighbours in almost one plane: through the crease between them, across both."""
-    ends = arrangement.dimension - 1
-    by_crease: dict[frozenset[int], list[_Piece]] = {}
+    by_crease: dict[frozenset[int], list[int]] = {}
     for piece in pieces:
-        corners = piece.corners
-        loop = (
-            zip(corners, corners[1:] + corners[:1], strict=True) if ends == 2 else zip(corners, strict=True)
-        )
-        for crease in loop:
-            by_crease.setdefault(frozenset(crease), []).append(piece)
-    pairs = [
-        (crease, *two) for crease, two in by_crease.items() if len(two) == 2 and two[0].plane != two[1].plane
-    ]
-    if not pairs:
+        for i in range(len(piece.corners)):
+            crease = frozenset(
+                piece.corners[(i + j) % len(piece.corners)] for j in range(arrangement.dimension - 1)
+            )
+            by_crease.setdefault(crease, []).append(piece.plane)
+    creases = [crease for crease, planes in by_crease.items() if len(set(planes)) == len(planes) == 2]
+    parted = [by_crease[crease] for crease in creases]
+    if not creases:
         return []
-    normals = [np.array([arrangement.plane(pair[i].plane)[:-1] for pair in pairs]) for i in (1, 2)]
+    normals = [
+        np.array([arrangement.plane(plane)[:-1] for plane in side]) for side in zip(*parted, strict=True)
+    ]
     flat = np.flatnonzero(np.abs(np.abs((normals[0] * normals[1]).sum(axis=1)) - 1) < _APART)
     found = []
     for i in flat[:: max(1, len(flat) // _POSITIONS)].tolist():
-        plane = arrangement.plane_across(sorted(pairs[i][0]), normals[0][i])
+        plane = arrangement.plane_across(sorted(creases[i]), normals[0][i])
         if plane is not None:
             found.append(plane)
     return found
