@@ -3,6 +3,7 @@ import sys
 
 from nls.errors import UserError
 from nls.experiments import load_suite
+from nls.reporting.products import FIGURES, TABLES
 
 try:
     SUITE = load_suite(
@@ -57,3 +58,21 @@ def metrics_of(*experiments):
 
 def threads_of(experiment):
     return SUITE.experiment(experiment).threads
+
+
+SUITE_TABLES = [
+    name for name, table in TABLES.items() if table.experiments[0] in SUITE.specs
+]
+SUITE_FIGURES = [
+    name for name, figure in FIGURES.items() if figure.experiments[0] in SUITE.specs
+]
+
+
+def products_of(*names):
+    """Files of the suite's tables and figures with these names, or of all."""
+    return [
+        f"{REPORTS}/{name}.{ending}"
+        for products, ending in ((SUITE_TABLES, "csv"), (SUITE_FIGURES, "png"))
+        for name in products
+        if not names or name in names
+    ]

@@ -6,16 +6,20 @@ if "figure1" in SUITE.specs:
             needs=run_needs("figure1"),
         output:
             run_files("figure1"),
-        params:
-            directory=run_directory("figure1"),
         log:
             f"{run_directory('figure1')}/run.log",
         benchmark:
             f"{run_directory('figure1')}/benchmark.tsv"
+        conda:
+            "nls"
         threads: threads_of("figure1")
         resources:
             **run_resources("figure1"),
+        params:
+            directory=run_directory("figure1"),
         shell:
             RUN
 
-
+    rule figure1:
+        input:
+            products_of("figure1"),

@@ -6,16 +6,20 @@ if "figure2" in SUITE.specs:
             needs=run_needs("figure2"),
         output:
             run_files("figure2"),
-        params:
-            directory=run_directory("figure2"),
         log:
             f"{run_directory('figure2')}/run.log",
         benchmark:
             f"{run_directory('figure2')}/benchmark.tsv"
+        conda:
+            "nls"
         threads: threads_of("figure2")
         resources:
             **run_resources("figure2"),
+        params:
+            directory=run_directory("figure2"),
         shell:
             RUN
 
-
+    rule figure2:
+        input:
+            products_of("figure2"),
