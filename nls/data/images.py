@@ -171,9 +171,10 @@ def _load_own(path: Path, root: Path) -> ImageDataset:
 
 
 def _open(folder: Path, name: str, receipt: Mapping[str, Any]) -> ImageDataset:
+    # Mapped copy on write: torch takes only arrays that can be written, and no write may reach the file.
     train, test = (
         Split(
-            np.load(folder / f"{split}_images.npy", mmap_mode="r"),
+            np.load(folder / f"{split}_images.npy", mmap_mode="c"),
             np.load(folder / f"{split}_labels.npy"),
         )
         for split in ("train", "test")

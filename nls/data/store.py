@@ -42,7 +42,7 @@ def _is_intact(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether the folder is complete, of this identity, and holds the very bytes its receipt lists."""
     receipt = is_current(folder, identity)
     return receipt is not None and all(
-        _sha256(folder / name) == file["sha256"] for name, file in receipt["files"].items()
+        _sha256(folder / name) == file.get("sha256") for name, file in receipt["files"].items()
     )
 
 

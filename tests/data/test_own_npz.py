@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -44,6 +45,15 @@ def test_a_file_of_ones_own_is_a_dataset_by_its_path(tmp_path):
         for k in range(6)
     )
     assert data.fingerprint["train"] == hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+@pytest.mark.filterwarnings("error")
+def test_torch_takes_the_images_and_cannot_write_to_the_file(tmp_path):
+    path = str(written(tmp_path))
+    torch.from_numpy(load_images(path, tmp_path).train.images).zero_()
+    np.testing.assert_array_equal(
+        load_images(path, tmp_path).train.images, GOOD["x_train"].transpose(0, 3, 1, 2)
+    )
 
 
 def test_grey_images_come_with_or_without_a_channel(tmp_path):
