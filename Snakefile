@@ -15,10 +15,13 @@ include: "workflow/rules/figure1.smk"
 include: "workflow/rules/figure2.smk"
 include: "workflow/rules/table1.smk"
 include: "workflow/rules/blackbox.smk"
+include: "workflow/rules/table2.smk"
+include: "workflow/rules/figure3.smk"
 include: "workflow/rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        f"{REPORTS}/report.html",
+        [getattr(rules, target).input for target in TARGETS if target != "report"],
+        [f"{REPORTS}/report.html"] if not TARGETS or "report" in TARGETS else [],

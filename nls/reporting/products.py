@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 
 from nls.engine.files import write_text, written_whole
 from nls.errors import UserError
-from nls.reporting import blackbox, figure1, figure2, table1
+from nls.reporting import blackbox, figure1, figure2, figure3, table1, table2
 from nls.reporting.runs import REPORTS, Evidence
 from nls.reporting.style import use_house_style
 
 Product = TypeVar("Product")
 MakeTable = Callable[[Evidence], tuple[pd.DataFrame, list[str]]]
 MakeFigure = Callable[[Evidence], Figure]
+MakePage = Callable[[Evidence], str]
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,11 @@ class TableProduct:
 
 @dataclass(frozen=True)
 class FigureProduct:
-    """A figure: the experiments whose runs it reads, and what draws them."""
+    """A figure: the experiments whose runs it reads, what draws them, and an interactive page to go with it."""
 
     experiments: tuple[str, ...]
     make: MakeFigure
+    page: MakePage | None = None
 
 
 TABLES: dict[str, TableProduct] = {
@@ -40,6 +42,8 @@ TABLES: dict[str, TableProduct] = {
     # Transfer between the networks may cast doubt on rows of Table 1.
     "table1": TableProduct(("table1", "blackbox"), table1.table),
     "blackbox": TableProduct(("blackbox",), blackbox.table),
+    "table2": TableProduct(("table2",), table2.table),
+    "table2-scans": TableProduct(("table2",), table2.scans),
 }
 
 FIGURES: dict[str, FigureProduct] = {
@@ -49,6 +53,9 @@ FIGURES: dict[str, FigureProduct] = {
     "table1-steps": FigureProduct(("table1",), table1.accuracy_against_steps),
     "table1-training": FigureProduct(("table1",), table1.training_curves),
     "blackbox": FigureProduct(("blackbox",), blackbox.figure),
+    "figure3": FigureProduct(("table2",), figure3.surfaces, figure3.view),
+    "figure3-bodies": FigureProduct(("table2",), figure3.bodies),
+    "figure3-curves": FigureProduct(("figure3",), figure3.curves),
 }
 
 
@@ -75,7 +82,7 @@ def write_table(name: str, suite: str) -> list[Path]:
 
 
 def write_figure(name: str, suite: str) -> list[Path]:
-    """Write ``reports/<suite>/<name>.png``.
+    """Write ``reports/<suite>/<name>.png``, and ``<name>.html`` where the figure has an interactive page.
 
     Raises:
         UserError: there is no such figure or suite.
@@ -88,7 +95,11 @@ def write_figure(name: str, suite: str) -> list[Path]:
     picture = product.make(evidence)
     with written_whole(path) as temporary:
         picture.savefig(temporary, metadata={"Software": None})
-    return [path]
+    if product.page is None:
+        return [path]
+    page = path.with_suffix(".html")
+    write_text(page, product.page(evidence))
+    return [path, page]
 
 
 def _known(products: Mapping[str, Product], name: str, kind: str) -> Product:

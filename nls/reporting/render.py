@@ -77,7 +77,7 @@ def render(
         for sheet, color in zip(sheets, (SURFACE, OTHER), strict=False):
             plotter.add_mesh(_poly(sheet), color=color, opacity=0.5, smooth_shading=True)
         for curve in curves:
-            plotter.add_mesh(_tube(curve, view.height / 150), color="black")
+            plotter.add_mesh(_tube(curve, view.height / 300), color="black")
         _aim(plotter, view)
         return np.asarray(plotter.screenshot(return_img=True))[:, :, :3]
     finally:
@@ -106,7 +106,7 @@ def _plotter(size: tuple[int, int]) -> Any:
 
     # Where there is no display VTK warns before it takes the next way to draw; errors are still printed.
     vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
-    plotter = pyvista.Plotter(off_screen=True, window_size=list(size), lighting="light kit")
+    plotter: Any = pyvista.Plotter(off_screen=True, window_size=list(size), lighting="light kit")
     plotter.set_background("white")
     plotter.enable_anti_aliasing("ssaa")
     return plotter
@@ -132,4 +132,4 @@ def _poly(mesh: trimesh.Trimesh) -> Any:
 def _tube(curve: Float[np.ndarray, "n 3"], radius: float) -> Any:
     import pyvista
 
-    return pyvista.lines_from_points(np.asarray(curve, dtype=np.float32)).tube(radius=radius)
+    return pyvista.lines_from_points(np.asarray(curve, dtype=np.float64)).tube(radius=radius)

@@ -52,6 +52,12 @@ def _section(folder: Path, name: str) -> str:
     if picture.exists():
         data = base64.b64encode(picture.read_bytes()).decode()
         parts.append(f'<img alt="{html.escape(_title(name))}" src="data:image/png;base64,{data}">')
+    page = folder / f"{name}.html"
+    if page.exists():
+        inside = html.escape(page.read_text(encoding="utf-8"))
+        parts.append(
+            f'<iframe title="{html.escape(_title(name))}, in 3D" class="view" srcdoc="{inside}"></iframe>'
+        )
     parts.append(_caption(name))
     if table.exists():
         parts.append(_table(table))

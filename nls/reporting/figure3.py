@@ -1,0 +1,183 @@
+"""Figure 3: clouds, reconstructions and the truth side by side; curves as intersections of two sheets."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import trimesh
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+from nls.errors import UserError
+from nls.reporting.render import Image, View, render
+from nls.reporting.runs import Evidence, RunRecord, read_run
+
+# Names of Table 2's methods in the figure's order: the rival, ours.
+_METHODS = ("atlasnet-25", "levelset")
+_TITLES = {"atlasnet-25": "AtlasNet, 25 patches", "levelset": "ours"}
+_SIZE = (420, 620)
+_COLOUR = np.array([158, 201, 232, 255], dtype=np.uint8)
+
+
+def surfaces(evidence: Evidence) -> Figure:
+    """Draw (a) a batch of the scan, (b) AtlasNet, (c) ours, the truth, and (d) close-ups, of the first scan."""
+    found = _first_scan(evidence)
+    if not found:
+        return _nothing("no complete run of Table 2")
+    shown = [found[name] for name in _METHODS if name in found] or list(found.values())[:1]
+    any_run = shown[-1].directory
+    truth, points = _mesh(any_run / "truth.ply"), _points(any_run)
+    view = View.of(np.asarray(truth.vertices))
+    panels = [("input, 10K points", render(view, _SIZE, points=points))]
+    panels += [
+        (
+            _TITLES.get(row.spec["name"], row.spec["name"]),
+            render(view, _SIZE, mesh=_mesh(row.directory / "mesh.ply")),
+        )
+        for row in shown
+    ]
+    panels.append(("ground truth", render(view, _SIZE, mesh=truth)))
+    meshes = [_mesh(row.directory / "mesh.ply") for row in shown] + [truth]
+    closeups = [
+        [render(close, (_SIZE[0], _SIZE[0]), mesh=mesh) for mesh in meshes]
+        for close in (face_view(np.asarray(truth.vertices)), hand_view(np.asarray(truth.vertices)))
+    ]
+    figure = plt.figure(figsize=(2.6 * len(panels), 9.2), layout="constrained")
+    grid = figure.add_gridspec(3, len(panels), height_ratios=(_SIZE[1] / _SIZE[0], 1, 1))
+    for column, (title, image) in enumerate(panels):
+        _show(figure, grid[0, column], image, title)
+    for row, images in enumerate(closeups):
+        for column, image in enumerate(images):
+            _show(figure, grid[row + 1, column + 1], image, "")
+    return figure
+
+
+def bodies(evidence: Evidence) -> Figure:
+    """Draw (e): our reconstruction of every scan."""
+    rows = [run for run in _complete(evidence) if run.spec["name"] == _METHODS[-1]]
+    if not rows:
+        return _nothing(f"no complete run of {_METHODS[-1]} in Table 2")
+    columns = min(5, len(rows))
+    figure, axes = plt.subplots(
+        -(-len(rows) // columns),
+        columns,
+        figsize=(2.6 * columns, 3.8 * -(-len(rows) // columns)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, row in zip(axes.flat, rows, strict=False):
+        mesh = _mesh(row.directory / "mesh.ply")
+        axis.imshow(render(View.of(np.asarray(mesh.vertices)), _SIZE, mesh=mesh))
+        assert row.metrics is not None
+        distance = 1e3 * row.metrics["chamfer_l2"]
+        axis.set_title(f"{row.spec['scan']:03d}: Chamfer L2 {distance:.2f} mm", fontsize="small")
+    return figure
+
+
+def curves(evidence: Evidence) -> Figure:
+    """Draw (f) and (g): on top the two sheets that meet in the curve, below the samples and the curve."""
+    runs = evidence.complete("figure3")
+    if not runs:
+        return _nothing("no complete run of Figure 3")
+    figure, axes = plt.subplots(
+        2, len(runs), figsize=(3.4 * len(runs), 6.8), squeeze=False, layout="constrained"
+    )
+    for column, directory in enumerate(runs):
+        with np.load(directory / "curve.npz", allow_pickle=False) as file:
+            points = file["points"]
+            polylines = np.split(file["polylines"], file["ends"][:-1])
+        centre = (points.min(axis=0) + points.max(axis=0)) / 2
+        reach = 2.6 * float(np.linalg.norm(points - centre, axis=1).max())
+        view = View((float(centre[0]), float(centre[1]), float(centre[2])), reach, (0.5, -0.8, 0.7), "z")
+        sheets = [_mesh(directory / f"sheet{output}.ply") for output in range(2)]
+        images = (
+            render(view, (500, 500), curves=polylines, sheets=sheets),
+            render(view, (500, 500), curves=polylines, points=points),
+        )
+        for axis, image in zip(axes[:, column], images, strict=True):
+            axis.imshow(image)
+            axis.axis("off")
+        axes[0, column].set_title(directory.name.replace("_", " "))
+    return figure
+
+
+def view(evidence: Evidence) -> str:
+    """Return a page that turns and zooms our first mesh in any browser; all of its code is inside.
+
+    Raises:
+        UserError: there is no complete run of Table 2.
+    """
+    from trimesh.viewer.notebook import scene_to_html
+
+    found = _first_scan(evidence)
+    if not found:
+        raise UserError(
+            f"suite {evidence.suite} has no complete run of Table 2 to show: run snakemake table2"
+        )
+    run = found.get(_METHODS[-1], next(iter(found.values())))
+    mesh = _mesh(run.directory / "mesh.ply")
+    shown = trimesh.Trimesh(
+        mesh.vertices, mesh.faces, face_colors=np.tile(_COLOUR, (len(mesh.faces), 1)), process=False
+    )
+    title = f"{run.spec['name']}, scan {run.spec['scan']:03d}"
+    page = scene_to_html(trimesh.Scene(shown))
+    return page.replace("<title>trimesh: threejs viewer</title>", f"<title>{title}</title>")
+
+
+def face_view(vertices: Float[np.ndarray, "n 3"]) -> View:
+    """Return a view of a body's face: what is highest near the middle (y up, facing +z), raised arms left out."""
+    height = np.ptp(vertices[:, 1])
+    middle = vertices[np.abs(vertices[:, 0] - np.median(vertices[:, 0])) < height / 12]
+    head = middle[middle[:, 1] > middle[:, 1].max() - height / 8]
+    return _close(head, (0.3, 0.0, 1.0))
+
+
+def hand_view(vertices: Float[np.ndarray, "n 3"]) -> View:
+    """Return a view of a hand: what is farthest to the body's left."""
+    tip = vertices[vertices[:, 0].argmax()]
+    hand = vertices[np.linalg.norm(vertices - tip, axis=1) < np.ptp(vertices[:, 1]) / 10]
+    return _close(hand, (0.6, 0.2, 1.0))
+
+
+def _close(points: Float[np.ndarray, "n 3"], direction: tuple[float, float, float]) -> View:
+    low, high = points.min(axis=0), points.max(axis=0)
+    x, y, z = (float(value) for value in (low + high) / 2)
+    return View((x, y, z), 1.15 * float((high - low).max()), direction)
+
+
+def _complete(evidence: Evidence) -> list[RunRecord]:
+    """Return the complete runs of Table 2 on this machine, by scan."""
+    runs = [read_run(directory) for directory in evidence.complete("table2")]
+    return sorted(runs, key=lambda run: int(run.spec["scan"]))
+
+
+def _first_scan(evidence: Evidence) -> dict[str, RunRecord]:
+    """Return the runs of the first scan that has any, by method."""
+    runs = _complete(evidence)
+    return {run.spec["name"]: run for run in runs if run.spec["scan"] == runs[0].spec["scan"]}
+
+
+def _nothing(reason: str) -> Figure:
+    figure, axis = plt.subplots(figsize=(4, 2))
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"missing: {reason}", ha="center", va="center")
+    return figure
+
+
+def _mesh(path: Path) -> trimesh.Trimesh:
+    return trimesh.load_mesh(path, process=False)
+
+
+def _points(directory: Path) -> Float[np.ndarray, "n 3"]:
+    with np.load(directory / "scan.npz", allow_pickle=False) as file:
+        return np.asarray(file["points"], dtype=np.float64)
+
+
+def _show(figure: Figure, place: SubplotSpec, image: Image, title: str) -> None:
+    axis = figure.add_subplot(place)
+    axis.imshow(image)
+    axis.set_title(title, fontsize="small")
+    axis.axis("off")

@@ -1,0 +1,121 @@
+"""Table 2: distances to the ground truth, the paper's figures, the reference's and this machine's side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+
+# Chamfer L1 and L2, mean and standard deviation over ten scans of FAUST, ×10³.
+PAPER: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "atlasnet-sphere": ((23.56, 2.91), (17.69, 2.45)),
+    "atlasnet-1": ((18.67, 3.45), (13.38, 2.66)),
+    "atlasnet-25": ((11.54, 0.53), (7.89, 0.42)),
+    "levelset": ((10.71, 0.63), (7.32, 0.46)),
+}
+
+# Further columns of one source: name in the table, name in the metrics, factor.
+_FURTHER = (
+    ("to truth ×10³", "to_truth", 1e3),
+    ("from truth ×10³", "from_truth", 1e3),
+    ("95% ×10³", "p95", 1e3),
+    ("Hausdorff ×10³", "hausdorff", 1e3),
+    ("normals", "normal_consistency", 1.0),
+    ("F-score 5 mm", "f_score", 1.0),
+    ("watertight", "watertight", 1.0),
+    ("components", "components", 1.0),
+    ("floor L1 ×10³", "floor_l1", 1e3),
+    ("floor L2 ×10³", "floor_l2", 1e3),
+)
+
+
+def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table and its notes, one line each.
+
+    Chamfer distances are mean ± standard deviation over scans, in metres × 10³; the further columns are means
+    over the runs of this machine, or over the reference's where this machine has none of the method.
+    """
+    mine = _by_method(evidence.complete("table2"))
+    kept = _by_method(evidence.reference("table2"))
+    lines = []
+    for name in dict.fromkeys((*PAPER, *mine, *kept)):
+        line: dict[str, Any] = {"method": name}
+        for column, norm in enumerate(("l1", "l2")):
+            title = f"Chamfer {norm.upper()} ×10³"
+            line[f"{title} (paper)"] = _spread(*PAPER[name][column]) if name in PAPER else None
+            for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
+                line[f"{title} ({source})"] = _mean_and_spread(runs, f"chamfer_{norm}") if runs else None
+        for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
+            line[f"scans ({source})"] = len(runs) if runs else 0
+        shown = mine.get(name) or kept.get(name)
+        if shown:
+            for title, key, factor in _FURTHER:
+                line[title] = round(factor * _mean(shown, key), 3)
+            seconds = [run.provenance["wall_seconds"] for run in shown]
+            line["seconds a scan"] = round(float(np.mean(seconds)), 1)
+        lines.append(line)
+    frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
+    return frame, _notes(mine, kept) + missing_notes(evidence.missing("table2"))
+
+
+def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Return one row a run of this machine: every metric of every scan and method, in metres."""
+    rows = [
+        {"method": run.spec["name"], "data": run.spec["data"], "scan": run.spec["scan"]}
+        | (run.metrics or {})
+        | {"wall_seconds": run.provenance["wall_seconds"]}
+        for run in map(read_run, evidence.complete("table2"))
+    ]
+    return pd.DataFrame(rows), missing_notes(evidence.missing("table2"))
+
+
+def _by_method(directories: Sequence[Path]) -> dict[str, list[RunRecord]]:
+    runs: dict[str, list[RunRecord]] = {}
+    for run in map(read_run, directories):
+        runs.setdefault(run.spec["name"], []).append(run)
+    return runs
+
+
+def _mean(runs: Sequence[RunRecord], key: str) -> float:
+    return float(np.mean(_values(runs, key)))
+
+
+def _values(runs: Sequence[RunRecord], key: str) -> list[float]:
+    return [run.metrics[key] for run in runs if run.metrics is not None]
+
+
+def _mean_and_spread(runs: Sequence[RunRecord], key: str) -> str:
+    values = 1e3 * np.array(_values(runs, key))
+    return _spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None)
+
+
+def _spread(mean: float, deviation: float | None) -> str:
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def _notes(mine: Mapping[str, Sequence[RunRecord]], kept: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    notes = [
+        "The floor is the distance of two samplings of the ground truth: no reconstruction can expect to beat it."
+    ]
+    for source, methods in (("reference", kept), ("here", mine)):
+        sets = {run.spec["data"] for runs in methods.values() for run in runs}
+        if sets and sets != {"faust"}:
+            notes.append(f"{source}: {', '.join(sorted(sets))}; the paper's figures are for FAUST.")
+        notes += [f"{source}, {name}: {settings}" for name, settings in _settings(methods).items()]
+    return notes
+
+
+def _settings(methods: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
+    """Return what each method's training was, in words."""
+    told = {}
+    for name, runs in methods.items():
+        training = runs[0].spec["method"].get("training")
+        if training is not None:
+            told[name] = (
+                f"{training['steps']} steps of {training['batch']} points, {training['optimizer']} at "
+                f"{training['learning_rate']:g}, {training['schedule']}"
+            )
+    return told

@@ -1,0 +1,25 @@
+if "table2" in SUITE.specs:
+
+    rule table2_run:
+        input:
+            spec=run_spec("table2"),
+            needs=run_needs("table2"),
+        output:
+            run_files("table2"),
+        log:
+            f"{run_directory('table2')}/run.log",
+        benchmark:
+            f"{run_directory('table2')}/benchmark.tsv"
+        threads: threads_of("table2")
+        resources:
+            **run_resources("table2"),
+        params:
+            directory=run_directory("table2"),
+        message:
+            "reconstruct and measure {wildcards.run}"
+        shell:
+            RUN
+
+    rule table2:
+        input:
+            products_of("table2", "table2-scans"),
