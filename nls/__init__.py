@@ -3,10 +3,13 @@
 import importlib
 from typing import Any
 
-from nls.levelset import SampleNetwork, project
-
 # Imported on first use: their packages take seconds.
-_LATER = {"attack": "nls.attacks", "reconstruct": "nls.experiments.surfaces"}
+_LATER = {
+    "SampleNetwork": "nls.levelset",
+    "attack": "nls.attacks",
+    "project": "nls.levelset",
+    "reconstruct": "nls.experiments.surfaces",
+}
 
 __all__ = ["SampleNetwork", "attack", "project", "reconstruct"]
 

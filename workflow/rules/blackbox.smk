@@ -10,6 +10,8 @@ if "blackbox" in SUITE.specs:
             f"{run_directory('blackbox')}/run.log",
         benchmark:
             f"{run_directory('blackbox')}/benchmark.tsv"
+        conda:
+            "../../environment.yml"
         threads: threads_of("blackbox")
         resources:
             **run_resources("blackbox"),

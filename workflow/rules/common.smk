@@ -5,10 +5,12 @@ from nls.errors import UserError
 from nls.experiments import load_suite
 from nls.reporting.products import FIGURES, TABLES
 
+# Targets named after --configfile arrive as configuration (see the files of these names).
+TARGETS = list(config.pop("targets", {}))
+SOURCES = [str(path) for path in workflow.configfiles if str(path) not in TARGETS]
+
 try:
-    SUITE = load_suite(
-        config, " + ".join(str(path) for path in workflow.configfiles) or "config"
-    )
+    SUITE = load_suite(config, " + ".join(SOURCES) or "config")
 except UserError as error:
     print(f"nls: {error}", file=sys.stderr)
     sys.exit(2)

@@ -9,7 +9,7 @@ rule data:
     wildcard_constraints:
         dataset=r"[a-z0-9_]+",
     conda:
-        "nls"
+        "../../environment.yml"
     resources:
         mem_mb=4000,
         runtime=240,

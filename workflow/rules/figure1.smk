@@ -11,7 +11,7 @@ if "figure1" in SUITE.specs:
         benchmark:
             f"{run_directory('figure1')}/benchmark.tsv"
         conda:
-            "nls"
+            "../../environment.yml"
         threads: threads_of("figure1")
         resources:
             **run_resources("figure1"),

@@ -11,7 +11,7 @@ if "figure2" in SUITE.specs:
         benchmark:
             f"{run_directory('figure2')}/benchmark.tsv"
         conda:
-            "nls"
+            "../../environment.yml"
         threads: threads_of("figure2")
         resources:
             **run_resources("figure2"),

@@ -10,6 +10,8 @@ if "figure3" in SUITE.specs:
             f"{run_directory('figure3')}/run.log",
         benchmark:
             f"{run_directory('figure3')}/benchmark.tsv"
+        conda:
+            "../../environment.yml"
         threads: threads_of("figure3")
         resources:
             **run_resources("figure3"),

@@ -17,7 +17,7 @@ rule table:
     wildcard_constraints:
         table="|".join(TABLES),
     conda:
-        "nls"
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=10,
@@ -40,7 +40,7 @@ rule figure:
     wildcard_constraints:
         figure="|".join(FIGURES),
     conda:
-        "nls"
+        "../../environment.yml"
     resources:
         mem_mb=4000,
         runtime=30,
@@ -61,7 +61,7 @@ rule report:
     benchmark:
         f"{REPORTS}/logs/report.tsv"
     conda:
-        "nls"
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=10,

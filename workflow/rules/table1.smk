@@ -10,6 +10,8 @@ if "table1" in SUITE.specs:
             f"{run_directory('table1')}/run.log",
         benchmark:
             f"{run_directory('table1')}/benchmark.tsv"
+        conda:
+            "../../environment.yml"
         threads: threads_of("table1")
         resources:
             **run_resources("table1"),

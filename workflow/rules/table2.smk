@@ -10,6 +10,8 @@ if "table2" in SUITE.specs:
             f"{run_directory('table2')}/run.log",
         benchmark:
             f"{run_directory('table2')}/benchmark.tsv"
+        conda:
+            "../../environment.yml"
         threads: threads_of("table2")
         resources:
             **run_resources("table2"),

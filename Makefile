@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
+
+.PHONY: smoke test lint schema clean
+.DEFAULT_GOAL := smoke
+
+smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
+	$(SNAKEMAKE) --cores all --configfile config/smoke.yaml
+	@echo "The report: $(CURDIR)/reports/smoke/report.html"
+
+test: .venv/installed  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed  ## check style, types, import rules and the workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(SNAKEMAKE) --lint --configfile config/smoke.yaml
+
+schema: .venv/installed  ## write workflow/schemas and config/README.md anew from the code
+	$(BIN)/python -m nls.experiments.schema
+
+clean:  ## remove the environment
+	rm -rf .venv
+
+.venv/installed: pyproject.toml constraints.txt requirements-no-deps.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	    || { echo "nls needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-no-deps.txt
+	touch $@

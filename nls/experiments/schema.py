@@ -1,0 +1,87 @@
+"""The configuration's JSON schema and its table of keys, both made from the models that check it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nls.engine.files import write_text
+from nls.experiments.suite import SuiteConfig
+
+SCHEMA = Path("workflow/schemas/config.schema.json")
+TABLE = Path("config/README.md")
+
+HEAD = """# Configuration
+
+A suite is one YAML file: `paper.yaml` (the default) is the paper, `smoke.yaml` the same code in minutes, and the
+other files are the suites that `results/reference/` keeps. `snakemake --configfile config/NAME.yaml` runs one.
+Every key, with its type, default and meaning; a key without default must be given. An unknown key or a wrong value
+stops before any job starts. This file and `workflow/schemas/config.schema.json` are written by `make schema`.
+
+| key | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+def schema_text() -> str:
+    """Return the JSON schema of a configuration file."""
+    return json.dumps(SuiteConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def table_text() -> str:
+    """Return config/README.md."""
+    schema = SuiteConfig.model_json_schema()
+    return HEAD + "".join(f"{row}\n" for row in _rows(schema, schema["$defs"], ""))
+
+
+def _rows(model: dict[str, Any], models: dict[str, Any], prefix: str) -> Iterator[str]:
+    required = model.get("required", [])
+    for key, entry in model.get("properties", {}).items():
+        name = f"{prefix}{key}"
+        inner = _model(entry, models)
+        default = (
+            "" if key in required or inner else f"`{json.dumps(entry.get('default'), ensure_ascii=False)}`"
+        )
+        meaning = entry.get("description", "")
+        yield f"| `{name}` | {_type(entry, models)} | {default} | {meaning} |"
+        for suffix, part in inner:
+            yield from _rows(part, models, f"{name}{suffix}.")
+
+
+def _model(entry: dict[str, Any], models: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the models inside an entry, each with what stands between the key and the model's keys."""
+    if "$ref" in entry:
+        return [("", models[entry["$ref"].rsplit("/", 1)[1]])]
+    found = [pair for option in entry.get("anyOf", entry.get("oneOf", [])) for pair in _model(option, models)]
+    if isinstance(entry.get("additionalProperties"), dict):
+        found += [
+            (f".<name>{suffix}", part) for suffix, part in _model(entry["additionalProperties"], models)
+        ]
+    if "items" in entry:
+        found += [(f"[]{suffix}", part) for suffix, part in _model(entry["items"], models)]
+    return found
+
+
+def _type(entry: dict[str, Any], models: dict[str, Any]) -> str:
+    if "enum" in entry:
+        return " or ".join(f"`{value}`" for value in entry["enum"])
+    if "const" in entry:
+        return f"`{entry['const']}`"
+    options = entry.get("anyOf", entry.get("oneOf"))
+    if options:
+        return " or ".join(
+            dict.fromkeys(_type(option, models) for option in options if option.get("type") != "null")
+        )
+    if "$ref" in entry:
+        return "mapping"
+    kind = {"object": "mapping", "array": "list"}.get(entry.get("type", "any"), entry.get("type", "any"))
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = ", ".join(f"{sign} {entry[bound]:g}" for bound, sign in bounds.items() if bound in entry)
+    inside = f" of {_type(entry['items'], models)}" if "items" in entry else ""
+    return f"{kind}{inside}" + (f", {limits}" if limits else "")
+
+
+if __name__ == "__main__":
+    write_text(SCHEMA, schema_text())
+    write_text(TABLE, table_text())
+    print(f"wrote {SCHEMA} and {TABLE}")
