@@ -17,6 +17,7 @@ include: "workflow/rules/table1.smk"
 include: "workflow/rules/blackbox.smk"
 include: "workflow/rules/table2.smk"
 include: "workflow/rules/figure3.smk"
+include: "workflow/rules/universality.smk"
 include: "workflow/rules/report.smk"
 
 

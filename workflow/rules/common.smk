@@ -19,6 +19,7 @@ SUITE.write_specs()
 RESULTS = f"results/{SUITE.config.suite}"
 REPORTS = f"reports/{SUITE.config.suite}"
 DATA = SUITE.config.data_root
+MIRROR = f"--mirror {SUITE.config.mirror} " if SUITE.config.mirror else ""
 RUN = "nls run {input.spec} --out {params.directory} > {log} 2>&1"
 
 

@@ -14,10 +14,5 @@ rule data:
         mem_mb=4000,
         runtime=240,
         gpu=0,
-    params:
-        root=DATA,
-        mirror=lambda wildcards: (
-            f"--mirror {SUITE.config.mirror}" if SUITE.config.mirror else ""
-        ),
     shell:
-        "nls data fetch {wildcards.dataset} --root {params.root} {params.mirror} > {log} 2>&1"
+        f"nls data fetch {{wildcards.dataset}} --root {DATA} {MIRROR}> {{log}} 2>&1"

@@ -1,0 +1,25 @@
+if "universality" in SUITE.specs:
+
+    rule universality_run:
+        input:
+            spec=run_spec("universality"),
+            needs=run_needs("universality"),
+        output:
+            run_files("universality"),
+        log:
+            f"{run_directory('universality')}/run.log",
+        benchmark:
+            f"{run_directory('universality')}/benchmark.tsv"
+        threads: threads_of("universality")
+        resources:
+            **run_resources("universality"),
+        params:
+            directory=run_directory("universality"),
+        message:
+            "build and check the network of {wildcards.run}"
+        shell:
+            RUN
+
+    rule universality:
+        input:
+            products_of("universality"),
