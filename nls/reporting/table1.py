@@ -14,9 +14,12 @@ from matplotlib.figure import Figure
 from nls.attacks.masking import masking_reasons
 from nls.reporting.runs import Evidence, missing_notes, read_run
 
-# Dataset, network, method, ε_train; test accuracy, robust accuracy under cross-entropy and margin attacks, percent.
+# Dataset, network, method, ε_train.
+Key = tuple[str, str, str, float | None]
+
+# Test accuracy, robust accuracy under cross-entropy and margin attacks, percent.
 # The paper's ConvNet-4a had a linear head (see docs/robustness.md).
-PAPER: Mapping[tuple[str, str, str, float | None], tuple[float, float, float]] = {
+PAPER: Mapping[Key, tuple[float, float, float]] = {
     ("mnist", "convnet4a-linear-head", "standard", None): (99.34, 13.59, 0.00),
     ("mnist", "convnet4a-linear-head", "madry", 0.3): (99.35, 96.04, 96.11),
     ("mnist", "convnet4a-linear-head", "madry", 0.4): (99.16, 96.54, 96.53),
@@ -36,6 +39,9 @@ PAPER: Mapping[tuple[str, str, str, float | None], tuple[float, float, float]] =
     ("cifar10", "resnet18", "trades", 0.045): (79.52, 53.49, 51.22),
     ("cifar10", "resnet18", "ours", 0.045): (81.30, 79.74, 43.17),
 }
+
+# The paper's methods in its order.
+METHODS = ("standard", "madry", "trades", "ours")
 
 # Further attacks that a run may report; percent of the test images withstood.
 OTHERS = ("apgd-ce", "apgd-t", "fab-t", "square", "autoattack", "min")
@@ -62,7 +68,7 @@ class TrainedRow:
         return cls(directory, record.spec["row"], record.metrics)
 
     @property
-    def key(self) -> tuple[str, str, str, float | None]:
+    def key(self) -> Key:
         """What the table compares: dataset, network, method and ε_train."""
         return (self.row["dataset"], self.row["network"], self.row["method"], self.row["eps_train"])
 
@@ -88,7 +94,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     mine = {row.key: row for row in map(TrainedRow.read, evidence.complete("table1"))}
     kept = {row.key: row for row in map(TrainedRow.read, evidence.reference("table1"))}
     ran = {key[:2] for key in (*mine, *kept)}
-    keys = list(dict.fromkeys((*(key for key in PAPER if key[:2] in ran), *mine, *kept)))
+    asked = dict.fromkeys((*(key for key in PAPER if key[:2] in ran), *mine, *kept))
+    keys = sorted(asked, key=_place)
     transfer = {
         "reference": _least_transfer(evidence.reference("blackbox")),
         "here": _least_transfer(evidence.complete("blackbox")),
@@ -109,7 +116,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                 line[f"{name} ({source})"] = figures.get(source, {}).get(name)
         for source, row in sources.items():
             reasons = [] if row is None else _reasons(row, transfer[source])
-            line[f"masking ({source})"] = "†" if reasons else ""
+            line[f"masking ({source})"] = None if row is None else "†" if reasons else ""
             notes += [
                 f"{dataset} {network} {row.label} ({source}): {reason}"
                 for reason in reasons
@@ -165,6 +172,13 @@ def _draw(evidence: Evidence, lines: Callable[[Axes, TrainedRow, str], None], x:
     if not panels:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
     return figure
+
+
+def _place(key: Key) -> tuple[int, str, str, int]:
+    """Return where a row stands: the paper's rows in its order, then the others by dataset, network and method."""
+    dataset, network, method, _ = key
+    paper = list(PAPER).index(key) if key in PAPER else len(PAPER)
+    return paper, dataset, network, METHODS.index(method) if method in METHODS else len(METHODS)
 
 
 def _percent(row: TrainedRow) -> dict[str, float]:
