@@ -13,7 +13,7 @@ from nls.engine.files import write_if_changed
 from nls.engine.runs import execute
 from nls.engine.settings import Device, RunSpec, Settings, parse, read_yaml
 from nls.errors import UserError
-from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2
+from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2, universality
 from nls.experiments.common import Common, ExperimentConfig, spec_file
 
 RECIPES: dict[str, ModuleType] = {
@@ -23,6 +23,7 @@ RECIPES: dict[str, ModuleType] = {
     "blackbox": blackbox,
     "table2": table2,
     "figure3": figure3,
+    "universality": universality,
 }
 
 

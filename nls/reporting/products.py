@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nls.engine.files import write_text, written_whole
 from nls.errors import UserError
-from nls.reporting import blackbox, figure1, figure2, figure3, table1, table2
+from nls.reporting import blackbox, figure1, figure2, figure3, table1, table2, universality
 from nls.reporting.runs import REPORTS, Evidence
 from nls.reporting.style import use_house_style
 
@@ -44,6 +44,7 @@ TABLES: dict[str, TableProduct] = {
     "blackbox": TableProduct(("blackbox",), blackbox.table),
     "table2": TableProduct(("table2",), table2.table),
     "table2-scans": TableProduct(("table2",), table2.scans),
+    "universality": TableProduct(("universality",), universality.table),
 }
 
 FIGURES: dict[str, FigureProduct] = {
@@ -56,6 +57,7 @@ FIGURES: dict[str, FigureProduct] = {
     "figure3": FigureProduct(("table2",), figure3.surfaces, figure3.view),
     "figure3-bodies": FigureProduct(("table2",), figure3.bodies),
     "figure3-curves": FigureProduct(("figure3",), figure3.curves),
+    "universality": FigureProduct(("universality",), universality.figure),
 }
 
 

@@ -1,6 +1,6 @@
 """Theorem 1 as a program: the boundary of any polyhedral solid as the exact zero level set of a ReLU network."""
 
-from nls.universality.checks import check, evaluations_per_second
+from nls.universality.checks import check, evaluations_per_second, extract
 from nls.universality.defects import Defect, find_defect
 from nls.universality.files import export_onnx, load_network, save_network
 from nls.universality.hypersurface import Hypersurface, from_mesh, from_polygons, half_space, slab, wedge
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate",
     "evaluations_per_second",
     "export_onnx",
+    "extract",
     "find_defect",
     "from_mesh",
     "from_polygons",

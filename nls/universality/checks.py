@@ -1,11 +1,13 @@
 """Measures how exactly a network is zero on a hypersurface, has its signs, and is zero nowhere else."""
 
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter
 from skimage.measure import find_contours, marching_cubes
 from torch import Tensor
@@ -28,7 +30,7 @@ def check(
     network: ReLUNetwork,
     surface: Hypersurface,
     points: int = 100_000,
-    resolutions: tuple[int, ...] = (96, 144),
+    resolutions: Sequence[int] = (96, 144),
     seed: int = 0,
 ) -> dict[str, float]:
     """Compare a network with the bounded hypersurface that it represents; equal arguments, equal numbers.
@@ -72,7 +74,7 @@ def check(
         "euler_number": surface.euler_number,
     }
     for resolution in resolutions:
-        count, euler = _extracted(network, surface, resolution)
+        count, euler = _counted(*extract(network, surface, resolution))
         numbers[f"extracted_components_{resolution}"] = count
         numbers[f"extracted_euler_number_{resolution}"] = euler
     return numbers
@@ -185,23 +187,43 @@ def _distance(
     return distances
 
 
-def _extracted(network: ReLUNetwork, surface: Hypersurface, resolution: int) -> tuple[int, int]:
-    """Components and Euler number of the level set on a grid around the bounding box."""
+def extract(
+    network: ReLUNetwork, surface: Hypersurface, resolution: int
+) -> tuple[Float[np.ndarray, "v d"], Int[np.ndarray, "s d"]]:
+    """Extract the level set in a box around a bounded hypersurface: vertices, and triangles or segments.
+
+    Values are taken on a grid with ``resolution`` nodes along the longest side, blurred by little more than a cell.
+    """
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
     radius = float((high - low).max()) / 2
     # Off centre, or the nodes of the grid would fall on the vertices of symmetrical shapes.
-    centre = torch.from_numpy((low + high) / 2 + radius * np.array([0.0031, 0.0047, 0.0059])[: len(low)])
+    centre = (low + high) / 2 + radius * np.array([0.0031, 0.0047, 0.0059])[: len(low)]
 
     def field(points: Tensor, *context: Tensor) -> Tensor:
-        return network((centre + radius * points.double()).to(network.dtype)) / radius
+        return network((torch.from_numpy(centre) + radius * points.double()).to(network.dtype)) / radius
 
     if surface.dimension == 3:
-        volume = gaussian_filter(sample_volume(field, Grid(resolution, _MARGIN)).values, _BLUR)
-        vertices, faces, _, _ = marching_cubes(volume, 0.0)
-        extracted = topology(trimesh.Trimesh(vertices, faces, process=False))
-        return extracted.components, extracted.euler
-    axis = torch.linspace(-_MARGIN, _MARGIN, resolution, dtype=torch.float64)
-    with torch.no_grad():
-        values = field(torch.cartesian_prod(axis, axis)).reshape(resolution, resolution).numpy()
-    contours = find_contours(gaussian_filter(values, _BLUR), 0.0)
-    return len(contours), sum(1 for contour in contours if (contour[0] != contour[-1]).any())
+        volume = sample_volume(field, Grid(resolution, _MARGIN)).values
+        nodes, simplices, _, _ = marching_cubes(
+            gaussian_filter(volume, _BLUR), 0.0, gradient_direction="ascent"
+        )
+    else:
+        axis = torch.linspace(-_MARGIN, _MARGIN, resolution, dtype=torch.float64)
+        with torch.no_grad():
+            values = field(torch.cartesian_prod(axis, axis)).reshape(resolution, resolution).numpy()
+        contours = find_contours(gaussian_filter(values, _BLUR), 0.0)
+        # A closed contour repeats its first node; without the repetition its last segment leads back.
+        loops = [contour[:-1] for contour in contours]
+        nodes = np.concatenate(loops)
+        starts = np.cumsum([0] + [len(loop) for loop in loops])
+        rings = [np.arange(first, last) for first, last in pairwise(starts)]
+        simplices = np.concatenate([np.column_stack([ring, np.roll(ring, -1)]) for ring in rings])
+    return centre + radius * (nodes * (2 * _MARGIN / (resolution - 1)) - _MARGIN), simplices
+
+
+def _counted(vertices: Float[np.ndarray, "v d"], simplices: Int[np.ndarray, "s d"]) -> tuple[int, int]:
+    """Components and Euler number of an extracted level set."""
+    if simplices.shape[1] == 3:
+        found = topology(trimesh.Trimesh(vertices, simplices, process=False))
+        return found.components, found.euler
+    return int(components(simplices).max()) + 1, len(vertices) - len(simplices)

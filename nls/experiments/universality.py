@@ -1,0 +1,71 @@
+"""Theorem 1: polyhedral shapes as the exact zero level sets of ReLU networks, built without training."""
+
+import time
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from nls.engine.files import write_json, written_whole
+from nls.engine.runs import Run
+from nls.engine.settings import RunSpec
+from nls.experiments.common import Common, ExperimentConfig
+from nls.universality import check, evaluations_per_second, extract, represent, save_network, shape
+
+
+class Config(ExperimentConfig):
+    """Settings of the check of Theorem 1."""
+
+    shapes: dict[str, list[int]] = Field(
+        description="for each shape (or body-N, a body of N faces) the grids' nodes along an axis for extraction"
+    )
+    dtype: Literal["float32", "float64"] = Field("float64", description="type of the weights")
+    points: int = Field(100_000, ge=100, description="points whose signs are compared")
+    timed_points: int = Field(100_000, ge=1000, description="points evaluated against the clock")
+
+
+class Spec(RunSpec):
+    """One shape."""
+
+    experiment: Literal["universality"]
+    shape: str
+    resolutions: list[int]
+    dtype: Literal["float32", "float64"]
+    points: int
+    timed_points: int
+
+
+def expand(config: Config, common: Common) -> list[Spec]:
+    """Return one run a shape."""
+    return [
+        Spec(
+            **common.base("universality", name, config.threads),
+            shape=name,
+            resolutions=resolutions,
+            dtype=config.dtype,
+            points=config.points,
+            timed_points=config.timed_points,
+        )
+        for name, resolutions in config.shapes.items()
+    ]
+
+
+def run(spec: Spec, run: Run) -> dict[str, Any]:
+    """Build the shape's network, compare it with the shape, and keep both it and its level set.
+
+    ``timing.json`` holds the seconds it took to build and the points it evaluates a second; clocks are not metrics.
+    """
+    surface = shape(spec.shape)
+    start = time.perf_counter()
+    network = represent(surface, getattr(torch, spec.dtype))
+    seconds = time.perf_counter() - start
+    metrics = check(network, surface, spec.points, spec.resolutions)
+    speed = evaluations_per_second(network, surface, spec.timed_points)
+    write_json(run.directory / "timing.json", {"build_seconds": seconds, "evaluations_per_second": speed})
+    if spec.resolutions:
+        vertices, simplices = extract(network, surface, spec.resolutions[0])
+        with written_whole(run.directory / "level_set.npz") as temporary:
+            np.savez(temporary, vertices=vertices, simplices=simplices)
+    save_network(network, run.directory / "weights.safetensors", {"shape": spec.shape})
+    return metrics
