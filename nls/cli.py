@@ -4,6 +4,7 @@ Heavy imports stay inside the verbs, so that ``nls --help`` and a Snakemake dry 
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from nls.errors import Interrupted, RunError, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; return 0, or 2 after printing one line about bad input."""
+    """Run one verb; return 0, or print one line and return 2 (bad input), 1 (it cannot go on), 128 + signal."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.verb(arguments)
@@ -26,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as stop:
         print(f"nls: {stop}; the same command goes on from there", file=sys.stderr)
         return 128 + stop.signal_number
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"nls: {error.strerror}: free some space, then run the same command again", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,7 +1,10 @@
 """Checkpoints: by time and on a signal, whole, with the one before kept."""
 
+import io
+import pickle
 import signal
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,16 @@ from nls.engine.files import written_whole
 from nls.errors import Interrupted
 
 Note = Callable[[str], None]
+_GENERATIONS = ("checkpoint.pt", "checkpoint.previous.pt")
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+)
 
 
 class Checkpoint:
@@ -32,8 +45,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, identity: str, seconds: float, note: Note) -> None:
-        self.newest = folder / "checkpoint.pt"
-        self.previous = folder / "checkpoint.previous.pt"
+        self.newest, self.previous = (folder / name for name in _GENERATIONS)
         self.identity = identity
         self.seconds = seconds
         self.note = note
@@ -46,10 +58,12 @@ class Checkpoint:
             if not path.exists():
                 continue
             try:
+                _require_whole(path)
                 content = torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            except _UNREADABLE as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self.note(f"checkpoint {path.name} cannot be read ({reason}); taking the one before")
+                next_step = "taking the one before" if path == self.newest else "starting anew"
+                self.note(f"checkpoint {path.name} cannot be read ({reason}); {next_step}")
                 continue
             if content["identity"] != self.identity:
                 self.note(f"checkpoint {path.name} belongs to other settings; starting anew")
@@ -67,11 +81,6 @@ class Checkpoint:
         self._write(state())
         if self._signal is not None:
             raise Interrupted(self._signal)
-
-    def remove(self) -> None:
-        """Delete both generations, at success."""
-        self.newest.unlink(missing_ok=True)
-        self.previous.unlink(missing_ok=True)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -94,8 +103,24 @@ class Checkpoint:
             "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "state": state,
         }
+        # Through memory, because torch's own file writer does not say that a disk is full.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
         with written_whole(self.newest) as temporary:
-            torch.save(content, temporary)
+            temporary.write_bytes(buffer.getbuffer())
             if self.newest.exists():
                 self.newest.replace(self.previous)
         self._written = time.monotonic()
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Delete both generations, at success."""
+    for name in _GENERATIONS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _require_whole(path: Path) -> None:
+    """Compare every part with its checksum, which torch writes but does not read."""
+    with zipfile.ZipFile(path) as parts:
+        if (damaged := parts.testzip()) is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")

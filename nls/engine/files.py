@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+_PARTIAL = ".partial."
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -18,7 +20,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     The data is on the disk before the rename, so a crash leaves either the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_PARTIAL}{path.name}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -29,6 +31,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what processes that were killed while writing left in ``folder``; nobody may be writing there."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

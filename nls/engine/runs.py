@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from nls.engine.checkpoint import Checkpoint
+from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.devices import choose_device
-from nls.engine.files import write_json, write_yaml, written_whole
+from nls.engine.files import remove_partial, write_json, write_yaml, written_whole
 from nls.engine.progress import Progress
 from nls.engine.provenance import describe
 from nls.engine.seeds import make_deterministic
@@ -106,16 +106,17 @@ class Run:
         """Write tensors whole, as safetensors."""
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
         with written_whole(self.directory / name) as temporary:
-            save_file(tensors, temporary)
+            temporary.write_bytes(save(tensors))
 
 
 def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
     """Carry out one run; ``metrics.json`` appears last and says that the run is complete.
 
-    A directory that holds the same run already is left alone, so no work is done twice.
+    A directory that holds the same run already is left alone, and one in which another process is at work (left
+    behind by a Snakemake that died, say) is waited for, so no work is done twice.
 
     Raises:
-        UserError: the directory holds another run, or another process is at work in it.
+        UserError: the directory holds another run.
         RunError: the run failed; the reason is in ``failure.json`` too, for the tables.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -124,12 +125,13 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
         if (directory / METRICS).exists():
             if read_yaml(directory / SPEC) != resolved:
                 raise UserError(f"{directory}: holds another run; choose another --out or delete it")
+            _tidy(directory)
             print(f"{directory}: the run is complete already; delete the directory to run it again")
             return
+        remove_partial(directory)
         (directory / FAILURE).unlink(missing_ok=True)
         make_deterministic(spec.threads)
         device = choose_device(spec.device)
-        write_yaml(directory / SPEC, resolved)
         run = Run(directory, spec, device)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         with _reason_kept(directory), run.checkpoint.listening():
@@ -144,9 +146,15 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
                 "notes": run.notes,
             }
             write_json(directory / PROVENANCE, provenance)
+            write_yaml(directory / SPEC, resolved)
             write_json(directory / METRICS, metrics)
-        (directory / HEARTBEAT).unlink(missing_ok=True)
-        run.checkpoint.remove()
+        _tidy(directory)
+
+
+def _tidy(directory: Path) -> None:
+    """Delete what only an unfinished run needs."""
+    (directory / HEARTBEAT).unlink(missing_ok=True)
+    remove_checkpoints(directory)
 
 
 @contextmanager
@@ -154,10 +162,9 @@ def _alone_in(directory: Path) -> Iterator[None]:
     lock = FileLock(directory / ".lock")
     try:
         lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            f"{directory}: another process is at work in it; wait for it or choose another --out"
-        ) from error
+    except Timeout:
+        print(f"{directory}: another process is at work in it; waiting for it to end", flush=True)
+        lock.acquire()
     with lock:
         yield
 
