@@ -64,7 +64,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     speed = evaluations_per_second(network, surface, spec.timed_points)
     write_json(run.directory / "timing.json", {"build_seconds": seconds, "evaluations_per_second": speed})
     if spec.resolutions:
-        vertices, simplices = extract(network, surface, spec.resolutions[0])
+        vertices, simplices = extract(network, surface, max(spec.resolutions))
         with written_whole(run.directory / "level_set.npz") as temporary:
             np.savez(temporary, vertices=vertices, simplices=simplices)
     save_network(network, run.directory / "weights.safetensors", {"shape": spec.shape})

@@ -99,8 +99,7 @@ def _draw(axis: Axes, record: RunRecord) -> None:
         axis.set_aspect("equal")
     else:
         view = View.of(vertices, "y" if record.spec["shape"].startswith("body-") else "z")
-        # F is positive inside, so faces are turned to show their outer sides.
-        mesh = trimesh.Trimesh(vertices, simplices[:, ::-1], process=False)
+        mesh = trimesh.Trimesh(vertices, simplices, process=False)
         axis.imshow(render(view, (400, 400), mesh=mesh))
         axis.spines[:].set_visible(False)
 

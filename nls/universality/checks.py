@@ -74,7 +74,7 @@ def check(
         "euler_number": surface.euler_number,
     }
     for resolution in resolutions:
-        count, euler = _counted(*extract(network, surface, resolution))
+        count, euler = _counted(*extract(network, surface, resolution, _BLUR))
         numbers[f"extracted_components_{resolution}"] = count
         numbers[f"extracted_euler_number_{resolution}"] = euler
     return numbers
@@ -188,11 +188,12 @@ def _distance(
 
 
 def extract(
-    network: ReLUNetwork, surface: Hypersurface, resolution: int
+    network: ReLUNetwork, surface: Hypersurface, resolution: int, blur: float = 0.0
 ) -> tuple[Float[np.ndarray, "v d"], Int[np.ndarray, "s d"]]:
     """Extract the level set in a box around a bounded hypersurface: vertices, and triangles or segments.
 
-    Values are taken on a grid with ``resolution`` nodes along the longest side, blurred by little more than a cell.
+    Values are taken on a grid with ``resolution`` nodes along the longest side, and blurred by a Gaussian filter of
+    ``blur`` cells.
     """
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
     radius = float((high - low).max()) / 2
@@ -205,13 +206,13 @@ def extract(
     if surface.dimension == 3:
         volume = sample_volume(field, Grid(resolution, _MARGIN)).values
         nodes, simplices, _, _ = marching_cubes(
-            gaussian_filter(volume, _BLUR), 0.0, gradient_direction="ascent"
+            gaussian_filter(volume, blur), 0.0, gradient_direction="ascent"
         )
     else:
         axis = torch.linspace(-_MARGIN, _MARGIN, resolution, dtype=torch.float64)
         with torch.no_grad():
             values = field(torch.cartesian_prod(axis, axis)).reshape(resolution, resolution).numpy()
-        contours = find_contours(gaussian_filter(values, _BLUR), 0.0)
+        contours = find_contours(gaussian_filter(values, blur), 0.0)
         # A closed contour repeats its first node; without the repetition its last segment leads back.
         loops = [contour[:-1] for contour in contours]
         nodes = np.concatenate(loops)
