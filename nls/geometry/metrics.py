@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import trimesh
 from jaxtyping import Float
+from pykdtree.kdtree import KDTree
 from scipy.spatial import cKDTree
 
 CHAMFER_POINTS = 30_000
@@ -25,12 +26,9 @@ class Chamfer:
 
 def chamfer(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "m d"]) -> Chamfer:
     """Return the Chamfer distances of two clouds."""
-    trees = cKDTree(first), cKDTree(second)
-    means = [
-        (_nearest(trees[1], first, norm)[0].mean() + _nearest(trees[0], second, norm)[0].mean()) / 2
-        for norm in (1, 2)
-    ]
-    return Chamfer(*map(float, means))
+    l1 = (_l1_distances(first, second).mean() + _l1_distances(second, first).mean()) / 2
+    l2 = (_nearest(first, second)[0].mean() + _nearest(second, first)[0].mean()) / 2
+    return Chamfer(float(l1), float(l2))
 
 
 def chamfer_of_meshes(
@@ -64,8 +62,8 @@ def surface_metrics(
     sample, normals = sample_surface(mesh, points, seed)
     goal, goal_normals = sample_surface(truth, points, seed + 1)
     other, _ = sample_surface(truth, points, seed + 2)
-    onward, index = _nearest(cKDTree(goal), sample, 2)
-    back, back_index = _nearest(cKDTree(sample), goal, 2)
+    onward, index = _nearest(sample, goal)
+    back, back_index = _nearest(goal, sample)
     cosines = (normals * goal_normals[index]).sum(axis=1), (goal_normals * normals[back_index]).sum(axis=1)
     precision, recall = ((distances < F_SCORE_DISTANCE).mean() for distances in (onward, back))
     distances, floor = chamfer(sample, goal), chamfer(other, goal)
@@ -84,5 +82,11 @@ def surface_metrics(
     return {name: float(value) for name, value in values.items()}
 
 
-def _nearest(tree: cKDTree, queries: np.ndarray, norm: int) -> tuple[np.ndarray, np.ndarray]:
-    return tree.query(queries, p=norm, workers=-1)
+def _nearest(queries: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the L2 distance to the nearest point of the cloud, and its index."""
+    distances, index = KDTree(np.ascontiguousarray(cloud)).query(np.ascontiguousarray(queries))
+    return distances, index.astype(np.int64)
+
+
+def _l1_distances(queries: np.ndarray, cloud: np.ndarray) -> np.ndarray:
+    return cKDTree(cloud).query(queries, p=1, workers=-1)[0]
