@@ -6,9 +6,8 @@ its parts gets its own mode back; and the package's verdict is not used: points 
 the caller.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -16,10 +15,7 @@ from torch import Tensor, nn
 
 from nls.attacks.ball import Ball
 from nls.attacks.model import under_attack
-from nls.engine.vision import torchvision  # noqa: F401  torchattacks imports torchvision
 from nls.errors import UserError
-
-import torchattacks  # isort: skip
 
 LibraryAttack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 
@@ -43,21 +39,6 @@ class Effort:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-
-_MAKERS: dict[str, Callable[..., torchattacks.attack.Attack]] = {
-    "apgd-ce": lambda model, classes, effort, **common: torchattacks.APGD(
-        model, steps=effort.apgd_steps, loss="ce", **common
-    ),
-    "apgd-t": lambda model, classes, effort, **common: torchattacks.APGDT(
-        model, steps=effort.apgd_steps, n_classes=classes, **common
-    ),
-    "fab-t": lambda model, classes, effort, **common: torchattacks.FAB(
-        model, steps=effort.fab_steps, multi_targeted=True, n_classes=classes, **common
-    ),
-    "square": lambda model, classes, effort, **common: torchattacks.Square(
-        model, n_queries=effort.queries, **common
-    ),
-}
 
 LIBRARY_ATTACKS: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 
@@ -91,10 +72,29 @@ def library_attack(
     norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
     devices = [images.device] if images.device.type == "cuda" else []
     with under_attack(model), torch.random.fork_rng(devices=devices):
-        attacker = _MAKERS[name](model, classes, effort, eps=ball.eps, norm=norm, seed=seed)
+        attacker = _attacker(name, model, classes, effort, eps=ball.eps, norm=norm, seed=seed)
         attacker.set_device(images.device)
         parts = [
             attacker(batch, answers).detach()
             for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True)
         ]
     return ball.clip(torch.cat(parts), images)
+
+
+def _attacker(name: LibraryAttack, model: nn.Module, classes: int, effort: Effort, **common: Any) -> Any:
+    # Imported here: torchattacks imports torchvision, and both take seconds that only these attacks need.
+    from nls.engine.vision import torchvision  # noqa: F401
+
+    import torchattacks  # isort: skip
+
+    match name:
+        case "apgd-ce":
+            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="ce", **common)
+        case "apgd-t":
+            return torchattacks.APGDT(model, steps=effort.apgd_steps, n_classes=classes, **common)
+        case "fab-t":
+            return torchattacks.FAB(
+                model, steps=effort.fab_steps, multi_targeted=True, n_classes=classes, **common
+            )
+        case "square":
+            return torchattacks.Square(model, n_queries=effort.queries, **common)
