@@ -1,12 +1,23 @@
 """The state of the parts of a training run, for checkpoints."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
 
-Part = nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler | torch.Generator
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Whatever keeps a state as torch's modules do; a loss that counts something is one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Put a state back."""
+
+
+Part = Stateful | torch.Generator
 
 
 def snapshot(parts: Mapping[str, Part]) -> dict[str, Any]:

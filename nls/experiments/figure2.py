@@ -19,7 +19,7 @@ from nls.data import IMAGE_SETS, ImageDataset, Split, load_images
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import RunSpec, Settings
-from nls.engine.state import Part, restore, snapshot
+from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.user_code import is_user_code, user_file
 from nls.experiments.common import Common, ExperimentConfig
 from nls.networks.small_convnet import small_convnet
@@ -179,6 +179,8 @@ def _one_seed(
         "schedule": schedule,
         "batches": batches,
     }
+    if isinstance(loss_of, Stateful):
+        parts["loss"] = loss_of
     start = 0
     if saved is not None:
         start = saved["step"]

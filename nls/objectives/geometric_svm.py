@@ -53,6 +53,14 @@ class GeometricSVM:
         """Share of the samples so far that took the output-space hinge."""
         return self._fallbacks / max(self._samples, 1)
 
+    def state_dict(self) -> dict[str, int]:
+        """Return the counts behind ``fallback_share``, for checkpoints."""
+        return {"samples": self._samples, "fallbacks": self._fallbacks}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Put the counts back."""
+        self._samples, self._fallbacks = state["samples"], state["fallbacks"]
+
     def __call__(
         self, network: nn.Module, points: Float[Tensor, "n *shape"], labels: Float[Tensor, " n"]
     ) -> Float[Tensor, ""]:
