@@ -62,38 +62,38 @@ def descend(field: Field, grid: Grid, device: torch.device | str = "cpu") -> Ite
     long as the field obeys it, nothing that a dense evaluation finds is missed.
     """
     stride = 1 << max(0, round(math.log2(grid.resolution / _COARSE_CUBES)))
-    axis = torch.arange(0, grid.resolution, stride, device=device)
+    axis = torch.arange(0, grid.resolution, stride, device=device, dtype=torch.int32)
     corners = torch.cartesian_prod(axis, axis, axis)
-    values, lipschitz = _values_and_bound(field, grid, corners + _centre(stride))
+    values, lipschitz = _values_and_bound(field, grid, corners, stride)
     yield Level(corners, stride, values, lipschitz)
-    octants = torch.cartesian_prod(*[torch.arange(2, device=device)] * 3)
+    octants = torch.cartesian_prod(*[torch.arange(2, device=device, dtype=torch.int32)] * 3)
     while stride > 1:
         reach = lipschitz * (grid.spacing * (stride / 2 + 1) * math.sqrt(3))
         near = (values.abs() <= reach).all(dim=1)
         stride //= 2
         corners = (corners[near][:, None, :] + stride * octants).reshape(-1, 3)
         corners = corners[(corners < grid.resolution).all(dim=1)]
-        values = _values(field, grid, corners + _centre(stride), len(lipschitz))
+        values = _values(field, grid, corners, stride, len(lipschitz))
         yield Level(corners, stride, values, lipschitz)
 
 
-def _centre(stride: int) -> float:
-    return stride / 2 if stride > 1 else 0.0
+def _centres(grid: Grid, corners: Tensor, stride: int) -> Float[Tensor, "n 3"]:
+    return grid.points(corners + stride / 2 if stride > 1 else corners)
 
 
-def _values_and_bound(field: Field, grid: Grid, nodes: Tensor) -> tuple[Tensor, Tensor]:
+def _values_and_bound(field: Field, grid: Grid, corners: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     parts, largest = [], []
-    for block in nodes.split(_ROWS):
-        values, jacobian = values_and_jacobian(field, grid.points(block))
+    for block in corners.split(_ROWS):
+        values, jacobian = values_and_jacobian(field, _centres(grid, block, stride))
         parts.append(values)
         largest.append(torch.linalg.vector_norm(jacobian, dim=2).amax(dim=0))
     return torch.cat(parts), _SAFETY * torch.stack(largest).amax(dim=0)
 
 
 @torch.no_grad()
-def _values(field: Field, grid: Grid, nodes: Tensor, outputs: int) -> Float[Tensor, "n l"]:
-    parts = [values_of(field, grid.points(block)) for block in nodes.split(_ROWS)]
-    return torch.cat(parts) if len(nodes) else torch.empty(0, outputs, device=nodes.device)
+def _values(field: Field, grid: Grid, corners: Tensor, stride: int, outputs: int) -> Float[Tensor, "n l"]:
+    parts = [values_of(field, _centres(grid, block, stride)) for block in corners.split(_ROWS)]
+    return torch.cat(parts) if len(corners) else torch.empty(0, outputs, device=corners.device)
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,10 @@ def _spread(level: Level, resolution: int) -> Float32[np.ndarray, "r r r"]:
 
 def _fill(volume: Float32[np.ndarray, "r r r"], level: Level) -> None:
     """Give the nodes of every cube the value of its centre."""
-    corners, values = level.corners.cpu().numpy(), level.values[:, 0].cpu().numpy()
-    for offset in np.ndindex(level.stride, level.stride, level.stride):
-        nodes = corners + offset
-        inside = (nodes < len(volume)).all(axis=1)
-        x, y, z = nodes[inside].T
-        volume[x, y, z] = values[inside]
+    # In blocks: index arrays of all nodes of a fine grid would be larger than the grid.
+    for corners, values in zip(level.corners.split(_ROWS), level.values[:, 0].split(_ROWS), strict=True):
+        for offset in np.ndindex(level.stride, level.stride, level.stride):
+            nodes = corners.cpu().numpy() + np.array(offset, dtype=np.int32)
+            inside = (nodes < len(volume)).all(axis=1)
+            x, y, z = nodes[inside].T
+            volume[x, y, z] = values.cpu().numpy()[inside]
