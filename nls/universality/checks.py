@@ -206,7 +206,7 @@ def extract(
     if surface.dimension == 3:
         volume = sample_volume(field, Grid(resolution, _MARGIN)).values
         nodes, simplices, _, _ = marching_cubes(
-            gaussian_filter(volume, blur), 0.0, gradient_direction="descent"
+            gaussian_filter(volume, blur), 0.0, gradient_direction="ascent"
         )
     else:
         axis = torch.linspace(-_MARGIN, _MARGIN, resolution, dtype=torch.float64)

@@ -16,6 +16,7 @@ from nls.universality import (
     SparseLinear,
     check,
     evaluate,
+    extract,
     find_defect,
     from_mesh,
     from_polygons,
@@ -257,6 +258,11 @@ def test_wrong_arguments_of_unbounded_hypersurfaces():
         slab(np.ones(2), 1.0, 1.0)
     with pytest.raises(UserError, match="parallel"):
         wedge(np.zeros(2), np.ones(2), 2 * np.ones(2))
+
+
+def test_extracted_faces_look_outwards():
+    vertices, faces = extract(double("l_block"), shape("l_block"), 32)
+    assert trimesh.Trimesh(vertices, faces, process=False).volume == pytest.approx(3.0, rel=0.01)
 
 
 def test_convex_solids_take_one_balanced_minimum():
