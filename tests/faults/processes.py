@@ -1,0 +1,104 @@
+"""Real processes to be killed: forked from a server that has imported the package, watched for the phase they are in."""
+
+import ctypes
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import FrameType
+
+PHASES = ("starting", "training", "evaluation", "meshing", "writing", "download")
+WRITERS = {
+    "_write",
+    "write_text",
+    "written_whole",
+    "save_weights",
+    "write_mesh",
+    "_write_history",
+    "_install",
+}
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["nls.experiments", "nls.reporting.report"])
+
+
+class Watched:
+    """One verb of the command line, or a function, in a process of its own with its own log."""
+
+    def __init__(self, work: list[str] | Callable[[], object], folder: Path, log: Path) -> None:
+        self._phase = _context.RawValue(ctypes.c_int, 0)
+        self.process: ForkServerProcess = _context.Process(
+            target=_carry_out, args=(work, folder, log, self._phase)
+        )
+        self.process.start()
+
+    @property
+    def phase(self) -> str:
+        return PHASES[self._phase.value]
+
+    def wait_for(self, phase: str, seconds: float = 120.0) -> bool:
+        """Wait until the process is in a phase; return False if it ended before."""
+        limit = time.monotonic() + seconds
+        while self.phase != phase:
+            if not self.process.is_alive():
+                return False
+            assert time.monotonic() < limit, f"never in phase {phase}"
+            time.sleep(0.0005)
+        return True
+
+    def end(self, seconds: float = 120.0) -> int:
+        """Wait for the end and return the exit code, negative for the signal that killed it."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, "still at work"
+        return self.process.exitcode
+
+
+def run_to_end(work: list[str] | Callable[[], object], folder: Path, log: Path) -> int:
+    return Watched(work, folder, log).end()
+
+
+def _carry_out(work: list[str] | Callable[[], object], folder: Path, log: Path, phase: ctypes.c_int) -> None:
+    os.chdir(folder)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    main_thread = threading.get_ident()
+
+    def watch() -> None:
+        while True:
+            phase.value = PHASES.index(_phase_of(sys._current_frames().get(main_thread)))
+            time.sleep(0.001)
+
+    threading.Thread(target=watch, daemon=True).start()
+    if callable(work):
+        work()
+        return
+    from nls.cli import main
+
+    code = main(work)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _phase_of(frame: FrameType | None) -> str:
+    """Tell the phase from the functions at work, the innermost first."""
+    found = "starting"
+    while frame is not None:
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if "/nls/" in file:
+            if name in WRITERS or file.endswith("/files.py"):
+                return "writing"
+            if file.endswith("/download.py"):
+                return "download"
+            if file.endswith(("/meshing.py", "/octree.py")):
+                return "meshing"
+            if name in ("fit", "train", "_one_seed") or (file.endswith("/figure1.py") and name == "run"):
+                return "evaluation" if found == "evaluation" else "training"
+            if name in ("attack", "_accuracy", "surface_metrics", "smallest_margin", "steps_curve"):
+                found = "evaluation"
+        frame = frame.f_back
+    return found
