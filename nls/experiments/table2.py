@@ -12,6 +12,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream
 from nls.engine.settings import RunSpec
 from nls.engine.user_code import user_file
+from nls.errors import UserError
 from nls.experiments.common import Common, ExperimentConfig
 from nls.experiments.surfaces import MIN_RESOLUTION, Method, Own, reconstruct_with
 from nls.geometry.files import read_mesh, write_mesh
@@ -51,6 +52,13 @@ class Spec(RunSpec):
         """Return the set of scans."""
         return [self.data]
 
+    def summary(self) -> str:
+        """Return the method's settings in one line, for the list of jobs."""
+        settings = self.method.model_dump(mode="json")
+        parts = settings | settings.pop("training", {}) | settings.pop("sampling", {})
+        told = ", ".join(f"{name} {value}" for name, value in parts.items() if not isinstance(value, dict))
+        return f"{told}, resolution {self.resolution}, at most {self.max_points} points"
+
     def files_read(self) -> list[str]:
         """Return the file of a user's method."""
         return [user_file(self.method.method)] if isinstance(self.method, Own) else []
@@ -77,7 +85,9 @@ def expand(config: Config, common: Common) -> list[Spec]:
 def run(spec: Spec, run: Run) -> dict[str, Any]:
     """Reconstruct the scan, keep the mesh, and measure it against the registration; lengths in metres."""
     pairs = {pair.name: pair for pair in load_scans(Path(spec.data_root), spec.data)}
-    pair = pairs[f"{spec.scan:03d}"]
+    pair = pairs.get(f"{spec.scan:03d}")
+    if pair is None:
+        raise UserError(f"{spec.data} has no scan {spec.scan}: take of {', '.join(pairs)}")
     scan = read_points(pair.scan)
     found = reconstruct_with(spec.method, scan, spec.resolution, spec.max_points, False, spec.seed, run)
     truth = read_mesh(pair.registration)

@@ -17,8 +17,9 @@ if "table2" in SUITE.specs:
             **run_resources("table2"),
         params:
             directory=run_directory("table2"),
+            settings=lambda wildcards: SUITE.spec("table2", wildcards.run).summary(),
         message:
-            "reconstruct and measure {wildcards.run}"
+            "reconstruct and measure {wildcards.run}: {params.settings}"
         shell:
             RUN
 
