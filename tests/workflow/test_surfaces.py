@@ -1,14 +1,31 @@
 """Table 2 and Figure 3 by Snakemake, on two virtual bodies."""
 
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from test_robustness import snakemake
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def snakemake(folder, *words):
+    """Run Snakemake in an empty folder, with the words that a person would type in the checkout."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    return subprocess.run(
+        [*command, "--directory", str(folder), "--cores", "2", *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
 
 
 @pytest.mark.workflow
 def test_the_smoke_suite_reconstructs_measures_and_draws(tmp_path):
-    done = snakemake(tmp_path, "table2", "figure3", config="smoke.yaml")
+    done = snakemake(tmp_path, "table2", "figure3", "--configfile", str(REPOSITORY / "config/smoke.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
     reports = tmp_path / "reports" / "smoke"
     for name in ("figure3", "figure3-bodies", "figure3-curves"):
@@ -26,7 +43,7 @@ def test_the_smoke_suite_reconstructs_measures_and_draws(tmp_path):
 
 @pytest.mark.workflow
 def test_the_paper_config_lists_ten_scans_of_every_method_with_the_papers_settings(tmp_path):
-    done = snakemake(tmp_path, "table2", config="paper.yaml", options=["--dry-run"])
+    done = snakemake(tmp_path, "table2", "--dry-run", "--configfile", str(REPOSITORY / "config/paper.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
     listed = done.stdout + done.stderr
     assert listed.count("reconstruct and measure ") == 60
