@@ -1,6 +1,7 @@
 """A small suite with its data, and the results of runs that nothing disturbed."""
 
 import os
+from pathlib import Path
 
 import pytest
 import yaml

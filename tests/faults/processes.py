@@ -1,4 +1,4 @@
-"""Real processes to be killed: forked from a server that has imported the package, watched for the phase they are in."""
+"""Real processes to be killed: forked from a server that has imported the package, and watched by phase."""
 
 import ctypes
 import multiprocessing

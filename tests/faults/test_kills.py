@@ -64,8 +64,11 @@ def test_kill_9_at_twenty_random_moments(
         killed = False
         while not killed:
             victim = Watched(target.work, workspace.folder, log)
-            if victim.wait_for(phase):
-                time.sleep(chance.random() * (0.01 if phase == "writing" else 0.2))
+            if phase == "writing":  # a file is written in milliseconds: wait for any, then kill at once
+                time.sleep(chance.random())
+                victim.wait_for(phase)
+            elif victim.wait_for(phase):
+                time.sleep(chance.random() * 0.2)
             victim.process.kill()
             killed = victim.end() == -signal.SIGKILL
             if (
