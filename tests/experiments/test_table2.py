@@ -1,0 +1,135 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+import yaml
+
+from nls.data.curves import make_curve
+from nls.errors import UserError
+from nls.experiments import load_suite, run_spec, table2
+from nls.experiments.common import Common
+from nls.experiments.surfaces import Atlas, LevelSet, Own, Poisson
+from nls.geometry.curves import curve_metrics
+
+SUITE = {
+    "suite": "tiny",
+    "experiments": {
+        "table2": {
+            "scans": [0],
+            "resolution": 32,
+            "methods": {
+                "levelset": {
+                    "method": "levelset",
+                    "width": 16,
+                    "depth": 2,
+                    "training": {"steps": 4, "batch": 64},
+                },
+                "mine": {"method": "mine.py:Mine", "settings": {"size": 2.0}},
+            },
+        },
+        "figure3": {
+            "curves": ["closed_clean"],
+            "fit": {
+                "width": 64,
+                "depth": 3,
+                "training": {"steps": 250, "batch": 200, "learning_rate": 2.0e-3},
+                "resolution": 48,
+            },
+        },
+    },
+}
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """A folder with one scan of a ball, in FAUST's layout, and the curves."""
+    monkeypatch.chdir(tmp_path)
+    ball = trimesh.creation.icosphere(4, radius=0.5)
+    for kind, name in (("scans", "scan"), ("registrations", "reg")):
+        folder = Path("data/bodies/MPI-FAUST/training") / kind
+        folder.mkdir(parents=True)
+        ball.export(folder / f"tr_{name}_000.ply")
+    monkeypatch.setattr("nls.data.store.read_receipt", lambda folder: {"curves": ["closed_clean"]})
+    curve = make_curve(True, "clean")
+    Path("data/curves").mkdir()
+    np.savez("data/curves/closed_clean.npz", points=curve.points, truth=curve.truth, closed=True)
+    Path("mine.py").write_text(
+        "import trimesh\nclass Mine:\n    def __init__(self, size):\n        self.size = size\n"
+        "    def __call__(self, points, seed, device):\n"
+        "        return trimesh.creation.icosphere(4, radius=self.size)\n"
+    )
+    loaded = load_suite(SUITE, "tiny.yaml")
+    loaded.write_specs()
+    return loaded
+
+
+def metrics(experiment, run):
+    directory = Path("results/tiny") / experiment / run
+    run_spec(Path("results/tiny/specs") / experiment / f"{run}.yaml", directory)
+    return directory, json.loads((directory / "metrics.json").read_text())
+
+
+def test_runs_measure_against_the_registration(suite):
+    directory, found = metrics("table2", "mine-000")
+    # Twice too large a ball of radius 0.5 m is 0.5 m away everywhere.
+    assert found["chamfer_l2"] == pytest.approx(0.5, rel=0.01)
+    assert found["watertight"] == 1
+    assert trimesh.load(directory / "mesh.ply").extents[0] == pytest.approx(2, rel=0.01)
+    assert found["points"] == 2562
+
+
+def test_equal_runs_give_equal_bytes(suite):
+    directory, _ = metrics("table2", "levelset-000")
+    first = (directory / "metrics.json").read_bytes()
+    for path in directory.iterdir():
+        path.unlink()
+    metrics("table2", "levelset-000")
+    assert (directory / "metrics.json").read_bytes() == first
+
+
+def test_a_curve_is_found_and_its_sheets_are_kept(suite):
+    directory, found = metrics("figure3", "closed_clean")
+    assert found["polylines"] == 1
+    assert found["hausdorff"] < 0.05
+    with np.load(directory / "curve.npz") as file:
+        again = curve_metrics([file["polylines"]], file["truth"])
+    assert again["hausdorff"] == found["hausdorff"]
+    for output in range(2):
+        sheet = trimesh.load(directory / f"sheet{output}.ply")
+        assert len(sheet.faces) > 100
+
+
+def test_methods_are_told_apart_by_name():
+    config = table2.Config(
+        methods={
+            "a": {"method": "levelset"},
+            "b": {"method": "atlasnet", "patches": 1, "template": "sphere"},
+            "c": {"method": "poisson"},
+            "d": {"method": "x.py:Y"},
+        }
+    )
+    kinds = [type(method) for method in config.methods.values()]
+    assert kinds == [LevelSet, Atlas, Poisson, Own]
+    common = Common(suite="s", device="cpu", data_root="data", checkpoint_minutes=5.0)
+    specs = table2.expand(config, common)
+    assert len(specs) == 40
+    assert specs[-1].run == "d-009"
+    assert "steps 1500" in specs[0].summary()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"methods": {"a": {"method": "nerf"}}}, "nerf"),
+        ({"methods": {"a": {"method": "levelset", "widht": 5}}}, "widht"),
+        ({"resolution": 2}, "resolution"),
+        ({"data": "dogs"}, "dogs"),
+    ],
+)
+def test_a_bad_setting_is_named(change, word):
+    values = yaml.safe_load(yaml.safe_dump(SUITE))
+    values["experiments"]["table2"] |= change
+    with pytest.raises(UserError, match=word):
+        load_suite(values, "tiny.yaml")
