@@ -1,0 +1,192 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nls.engine.checkpoint import Checkpoint
+from nls.engine.files import write_if_changed, write_json, written_whole
+from nls.engine.runs import execute
+from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
+from nls.engine.settings import RunSpec
+from nls.errors import Interrupted, RunError, UserError
+
+
+def spec(**changes):
+    return RunSpec(suite="test", experiment="none", run="one", **changes)
+
+
+def test_a_run_leaves_its_files_and_nothing_else(tmp_path):
+    def recipe(_, run):
+        run.history.append({"step": 0, "loss": 0.5})
+        run.note("a fallback")
+        run.save_weights({"w": torch.ones(2)})
+        return {"accuracy": 0.1 + 0.2}
+
+    execute(spec(), recipe, tmp_path)
+
+    names = {path.name for path in tmp_path.iterdir()} - {".lock"}
+    assert names == {"spec.yaml", "metrics.json", "history.csv", "provenance.json", "weights.safetensors"}
+    assert (tmp_path / "metrics.json").read_text() == '{\n  "accuracy": 0.30000000000000004\n}\n'
+    assert (tmp_path / "history.csv").read_text() == "step,loss\n0,0.5\n"
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["notes"] == ["a fallback"]
+    assert provenance["packages"]["torch"] == torch.__version__
+    assert len(provenance["commit"].removesuffix("+changes")) == 40
+
+
+def test_a_complete_run_is_not_done_again_and_another_spec_is_refused(tmp_path):
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    execute(spec(), lambda *_: pytest.fail("ran again"), tmp_path)
+    with pytest.raises(UserError, match="holds another run"):
+        execute(spec(threads=2), lambda *_: {"a": 2}, tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_seed(tmp_path):
+    def recipe(_, run):
+        run.require_finite(torch.tensor(float("nan")), step=7, seed=3)
+
+    with pytest.raises(RunError, match="step 7, seed 3"):
+        execute(spec(), recipe, tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
+    assert "step 7, seed 3" in json.loads((tmp_path / "failure.json").read_text())["reason"]
+
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    assert not (tmp_path / "failure.json").exists()
+
+
+def counting(total, stop_at=None, number=signal.SIGTERM):
+    """A recipe that adds random numbers and sends itself a signal at a step."""
+
+    def recipe(_, run):
+        saved = run.resume() or {"step": 0, "sum": torch.zeros(())}
+        total_sum = saved["sum"]
+        for step in range(saved["step"], total):
+            run.offer(lambda step=step, value=total_sum: {"step": step, "sum": value})
+            total_sum = total_sum + torch.rand(())
+            run.history.append({"step": step})
+            if step == stop_at:
+                os.kill(os.getpid(), number)
+        return {"sum": total_sum.item()}
+
+    return recipe
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_writes_a_checkpoint_and_the_run_ends_with_the_same_bytes(tmp_path, number):
+    torch.manual_seed(0)
+    execute(spec(), counting(20), tmp_path / "whole")
+    torch.manual_seed(0)
+    with pytest.raises(Interrupted):
+        execute(spec(), counting(20, stop_at=11, number=number), tmp_path / "stopped")
+    assert not (tmp_path / "stopped/metrics.json").exists()
+    torch.manual_seed(99)
+    execute(spec(), counting(20), tmp_path / "stopped")
+    for name in ("metrics.json", "history.csv"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list((tmp_path / "stopped").glob("checkpoint*"))
+    assert json.loads((tmp_path / "stopped/provenance.json").read_text())["interruptions"] == 1
+
+
+def test_a_truncated_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path):
+    notes = []
+    checkpoint = Checkpoint(tmp_path, "me", 0.0, notes.append)
+    for step in (1, 2):
+        checkpoint.offer(lambda step=step: {"step": step})
+    assert checkpoint.load() == {"step": 2}
+    content = checkpoint.newest.read_bytes()
+    checkpoint.newest.write_bytes(content[: len(content) // 2])
+    assert checkpoint.load() == {"step": 1}
+    assert "checkpoint.pt cannot be read" in notes[0]
+
+
+def test_a_checkpoint_of_other_settings_is_put_aside(tmp_path):
+    notes = []
+    Checkpoint(tmp_path, "me", 0.0, notes.append).offer(lambda: {"step": 1})
+    assert Checkpoint(tmp_path, "you", 0.0, notes.append).load() is None
+    assert "other settings" in notes[0]
+
+
+def test_a_second_process_waits_and_finds_the_run_complete(tmp_path):
+    code = (
+        "from nls.engine.runs import execute; from nls.engine.settings import RunSpec; from pathlib import Path;"
+        f"execute(RunSpec(suite='test', experiment='none', run='one'), None, Path({str(tmp_path)!r}))"
+    )
+    others = []
+
+    def recipe(*_):
+        others.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True))
+        assert "another process is at work" in others[0].stdout.readline()
+        return {"a": 1}
+
+    execute(spec(), recipe, tmp_path)
+    assert "complete already" in others[0].communicate(timeout=60)[0]
+    assert others[0].returncode == 0
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+
+    def write_half():
+        with written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write_half()
+    assert json.loads(path.read_text()) == {"x": 1}
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, float("nan"))
+
+
+def test_an_unchanged_file_keeps_its_time(tmp_path):
+    path = tmp_path / "a"
+    write_if_changed(path, "x")
+    os.utime(path, (1, 1))
+    write_if_changed(path, "x")
+    assert path.stat().st_mtime == 1
+    write_if_changed(path, "y")
+    assert path.read_text() == "y"
+
+
+def test_streams_are_repeatable_and_independent():
+    assert stream_seed(1, "a") == stream_seed(1, "a") != stream_seed(1, "b")
+    assert torch.equal(
+        torch.rand(3, generator=torch_stream(1, "a")), torch.rand(3, generator=torch_stream(1, "a"))
+    )
+    assert numpy_stream(1, "a").random() != numpy_stream(2, "a").random()
+
+
+def test_a_missing_gpu_is_one_line(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match="device cuda"):
+        execute(spec(device="cuda"), lambda *_: {}, tmp_path)
+
+
+def test_the_command_line_tells_bad_input_in_one_line_and_exits_with_2(tmp_path):
+    file = tmp_path / "spec.yaml"
+    for text, words in {
+        "experiment: figure9\n": "'figure9' is not allowed: take one of figure1, figure2",
+        "experiment: [\n": "not YAML",
+        "experiment: figure1\nsuite: s\nrun: r\npanel: l3\ntraining: {}\n": "panel: 'l3' is not allowed",
+    }.items():
+        file.write_text(text)
+        answer = subprocess.run(
+            [sys.executable, "-m", "nls", "run", file, "--out", tmp_path / "out"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+        assert answer.returncode == 2
+        assert words in answer.stderr
+        assert answer.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,82 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nls.errors import UserError
+from nls.experiments import load_suite
+from nls.experiments.schema import SCHEMA, TABLE, schema_text, table_text
+
+ROOT = Path(__file__).parents[2]
+SMOKE = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+
+
+def changed(*steps):
+    """Return the smoke config with the value at a path of keys replaced."""
+    *path, key, value = steps
+    config = copy.deepcopy(SMOKE)
+    place = config
+    for step in path:
+        place = place[step]
+    place[key] = value
+    return config
+
+
+FIGURE2 = ("experiments", "figure2")
+DIGITS = (*FIGURE2, "datasets", "digits")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (changed("sweet", 1), ["unknown key 'sweet'", "allowed: suite, data_root"]),
+        (
+            changed(*FIGURE2, "seeds_per_jobs", 3),
+            ["experiments.figure2.seeds_per_jobs", "did you mean 'seeds_per_job'"],
+        ),
+        (changed(*DIGITS, "fractons", [0.1]), ["digits.fractons", "did you mean 'fractions'"]),
+        (changed(*DIGITS, "fractions", [0.1, 1.5]), ["fractions.1", "1.5", "less than or equal to 1"]),
+        (changed(*DIGITS, "fractions", [0.0]), ["fractions.0", "greater than 0"]),
+        (changed(*DIGITS, "seeds", "five"), ["digits.seeds", "'five'", "valid integer"]),
+        (changed(*DIGITS, "seeds", "5"), ["digits.seeds", "'5'", "valid integer"]),
+        (
+            changed(*DIGITS, "losses", {"huber": {}}),
+            ["losses", "cross_entropy, hinge, geometric_svm", "file.py:Class"],
+        ),
+        (
+            changed(*FIGURE2, "datasets", {"svhn": SMOKE["experiments"]["figure2"]["datasets"]["digits"]}),
+            ["svhn", "mnist"],
+        ),
+        (changed("device", "tpu"), ["device", "'tpu'", "'auto', 'cpu' or 'cuda'"]),
+        (changed("suite", "../up"), ["suite", "../up"]),
+        (changed(*DIGITS, "fractions", [0.1, 0.1]), ["experiments.figure2", "two runs would be named"]),
+    ],
+)
+def test_a_wrong_config_is_one_line_that_names_file_key_and_what_is_allowed(config, words):
+    with pytest.raises(UserError) as caught:
+        load_suite(config, "mine.yaml")
+    message = str(caught.value)
+    assert message.startswith("mine.yaml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_of_the_project_expands(path):
+    suite = load_suite(yaml.safe_load(path.read_text()), str(path))
+    assert sum(map(len, suite.specs.values())) > 0
+
+
+def test_the_schema_and_the_table_of_keys_follow_the_code():
+    """``make schema`` writes both."""
+    assert (ROOT / SCHEMA).read_text() == schema_text()
+    assert (ROOT / TABLE).read_text() == table_text()
+
+
+def test_the_paper_asks_for_its_seeds():
+    suite = load_suite(yaml.safe_load((ROOT / "config/paper.yaml").read_text()), "paper")
+    datasets = suite.config.experiments.figure2.datasets
+    assert datasets["mnist"].seeds == 100
+    assert datasets["fashion_mnist"].seeds == datasets["cifar10"].seeds == 20
