@@ -1,8 +1,7 @@
 """Surfaces from point clouds: the methods of Table 2, the loop that trains them, and ``nls reconstruct``.
 
 Every method sees the cloud centred and scaled into the unit ball, and its mesh is returned in the cloud's own
-coordinates. On two cores, with the default settings, a body scan of 170K points takes about 1.5 minutes and
-ends at a Chamfer L2 of docs/surfaces.md.
+coordinates. docs/surfaces.md says what the default settings reach, and in what time.
 """
 
 import math
@@ -133,7 +132,11 @@ Method = Annotated[
     | Annotated[Atlas, Tag("atlasnet")]
     | Annotated[Poisson, Tag("poisson")]
     | Annotated[Own, Tag("own")],
-    Discriminator(_kind),
+    Discriminator(
+        _kind,
+        custom_error_type="unknown_method",
+        custom_error_message="method: take one of levelset, igr, atlasnet, poisson, or FILE.py:CLASS",
+    ),
 ]
 
 METHODS: dict[str, LevelSet | Igr | Atlas | Poisson] = {

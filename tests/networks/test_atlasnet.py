@@ -87,4 +87,4 @@ def test_converges_on_a_sphere():
     radii = np.linalg.norm(network.mesh(target, 600).vertices, axis=1)
     # Two samples of 400 points of the sphere are 2 · 4π ∕ (400 π) = 0.02 apart.
     assert loss.item() < 0.03
-    assert np.abs(radii - 1).mean() < 0.05
+    assert np.abs(radii - 1).mean() < 0.08
