@@ -28,11 +28,8 @@ RECIPES: dict[str, ModuleType] = {
 
 
 # One optional key an experiment; one that is left out is not run.
-Experiments = create_model(
-    "Experiments",
-    __base__=Settings,
-    **{name: (recipe.Config | None, None) for name, recipe in RECIPES.items()},
-)
+_keys: dict[str, Any] = {name: (recipe.Config | None, None) for name, recipe in RECIPES.items()}
+Experiments = create_model("Experiments", __base__=Settings, **_keys)
 
 
 class SuiteConfig(Settings):
@@ -47,9 +44,7 @@ class SuiteConfig(Settings):
     )
     device: Device = Field("auto", description="auto takes a GPU where there is one")
     checkpoint_minutes: float = Field(5.0, gt=0, description="time between two checkpoints of a run")
-    experiments: Experiments = Field(  # type: ignore[valid-type]
-        description="what the suite runs"
-    )
+    experiments: Experiments = Field(description="what the suite runs")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Figure 1: the four panels, with the level sets and the measured smallest margin."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -56,9 +57,8 @@ def _draw(axis: Axes, record: RunRecord, title: str) -> None:
             extent, extent, field.T, levels=[-1, 1], colors=[RED, BLUE], linewidths=1.3, linestyles="--"
         )
     for label, colour in ((-1, RED), (1, BLUE)):
-        axis.scatter(
-            *points[labels == label].T, s=16, color=colour, edgecolors="white", linewidths=0.5, zorder=3
-        )
+        x, y = points[labels == label].T
+        axis.scatter(x, y, s=16, color=colour, edgecolors="white", linewidths=0.5, zorder=3)
     axis.set_title(title.format(eps=eps))
     figures = [f"{metrics[key]:.3f} {name}" for key, name in _MARGINS if metrics[key] is not None]
     axis.set_xlabel("smallest margin: " + (", ".join(figures) or "no boundary in the square"))
@@ -70,7 +70,7 @@ _MARGINS = (("smallest_margin_linf", "(L∞)"), ("smallest_margin_l2", "(L2)"))
 def _draw_margins(axis: Axes, points: np.ndarray, eps: float, norm: str) -> None:
     """Outline the ball of radius ε around every training point."""
     for x, y in points:
-        style = {"fill": False, "edgecolor": "0.35", "linewidth": 0.5}
+        style: dict[str, Any] = {"fill": False, "edgecolor": "0.35", "linewidth": 0.5}
         if norm == "linf":
             axis.add_patch(plt.Rectangle((x - eps, y - eps), 2 * eps, 2 * eps, **style))
         else:

@@ -1,6 +1,7 @@
 """Colours and settings shared by all figures."""
 
 import matplotlib as mpl
+from cycler import cycler
 
 BLUE, RED = "#2166ac", "#b2182b"
 LIGHT_BLUE, LIGHT_RED = "#d1e5f0", "#fddbc7"
@@ -13,7 +14,7 @@ def use_house_style() -> None:
     mpl.rcParams.update(
         {
             "axes.grid": False,
-            "axes.prop_cycle": mpl.cycler(color=SEQUENCE),
+            "axes.prop_cycle": cycler(color=SEQUENCE),
             "axes.spines.right": False,
             "axes.spines.top": False,
             "figure.dpi": 100,
