@@ -109,32 +109,35 @@ def attack(
     rows = torch.nonzero(clean)[:, 0]
     report = AttackReport(clean, {}, {}, {})
 
+    def left_by_pgd(name: str, number: int) -> Tensor:
+        """Return where the model withstands PGD from one random start."""
+        before_each(f"{name}, start {number + 1}")
+        # One stream a start, so that more starts contain fewer.
+        start = ball.random(images, torch_stream(seed, "start", number, device=images.device))
+        result = pgd(
+            model,
+            images[rows],
+            labels[rows],
+            ball,
+            start[rows],
+            loss=PGD_ATTACKS[name],
+            steps=steps,
+            step_size=step_size,
+            precision=precision,
+            batch_size=batch_size,
+        )
+        left = clean.clone()
+        left[rows] = ~result.broken
+        return left
+
     for name in attacks:
-        if name not in PGD_ATTACKS:
-            continue
-        loss = PGD_ATTACKS[name]
-        withstood = clean.repeat(restarts, 1)
-        for number in range(restarts):
-            before_each(f"{name}, start {number + 1}")
-            # One stream a start, so that more starts contain fewer.
-            generator = torch_stream(seed, "start", number, device=images.device)
-            start = ball.random(images, generator)[rows]
-            result = pgd(
-                model,
-                images[rows],
-                labels[rows],
-                ball,
-                start,
-                loss=loss,
-                steps=steps,
-                step_size=step_size,
-                precision=precision,
-                batch_size=batch_size,
+        if name in PGD_ATTACKS:
+            withstood = torch.stack([left_by_pgd(name, number) for number in range(restarts)])
+            report.starts[name] = withstood
+            report.robust[name] = withstood.all(dim=0)
+            report.vanishing[name] = vanishing_share(
+                model, images[rows], labels[rows], PGD_ATTACKS[name], batch_size
             )
-            withstood[number, rows] = ~result.broken
-        report.starts[name] = withstood
-        report.robust[name] = withstood.all(dim=0)
-        report.vanishing[name] = vanishing_share(model, images[rows], labels[rows], loss, batch_size)
 
     def left_by(name: LibraryAttack, among: Tensor) -> Tensor:
         """Return where the model withstands ``name``, which works on the examples ``among``."""
