@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 
+from nls.errors import UserError
 from nls.experiments.surfaces import reconstruct
 from nls.geometry.files import read_cloud, read_mesh, require_writable, write_mesh
 from nls.geometry.metrics import chamfer_of_meshes
@@ -56,7 +57,9 @@ def chamfer_files(first: Path, second: Path, points: int, seed: int) -> None:
     """Print the Chamfer distances of two meshes as JSON, in their units.
 
     Raises:
-        UserError: a file that is no mesh.
+        UserError: a file that is no mesh, or no points.
     """
+    if points < 1:
+        raise UserError(f"points must be at least 1, not {points}")
     distances = chamfer_of_meshes(read_mesh(first), read_mesh(second), points, seed)
     print(json.dumps({"l1": distances.l1, "l2": distances.l2}))
