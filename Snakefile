@@ -6,7 +6,7 @@ min_version("9.0")
 
 if "suite" not in config:
 
-    configfile: "config/paper.yaml"
+    configfile: f"{workflow.basedir}/config/paper.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -13,7 +13,7 @@ from nls.engine.files import write_text
 from nls.reporting.products import FIGURES, TABLES
 from nls.reporting.runs import REPORTS, Evidence, read_run
 
-CAPTIONS = Path("workflow/report")
+CAPTIONS = Path(__file__).resolve().parents[2] / "workflow/report"
 
 
 def write_report(suite: str) -> Path:
