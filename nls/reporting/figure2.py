@@ -60,7 +60,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         "collapsed: seeds less than 5 points above the share of the larger class. fallback: percent of the samples "
         "that took the output-space hinge because their level set samples were not to be believed.",
     ]
-    return pd.DataFrame(rows).round(2), notes + missing_notes(evidence.missing("figure2"))
+    frame = pd.DataFrame(rows)
+    percents = frame.columns.difference(["fraction"])
+    return frame.round(dict.fromkeys(percents, 2)), notes + missing_notes(evidence.missing("figure2"))
 
 
 def figure(evidence: Evidence) -> Figure:
