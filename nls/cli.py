@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_table,
         _add_figure,
         _add_report,
+        _add_status,
     ):
         add(verbs)
     return parser
@@ -256,6 +257,18 @@ def _report(arguments: argparse.Namespace) -> None:
     from nls.reporting.report import write_report
 
     print(f"wrote {write_report(arguments.suite)}")
+
+
+def _add_status(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("status", help="tell how far a suite's runs are")
+    parser.add_argument("--suite", required=True)
+    parser.set_defaults(verb=_status)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from nls.reporting.status import status_text
+
+    print(status_text(arguments.suite))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Progress: a bar on a terminal, plain lines in a log file, and a heartbeat that ``nls status`` reads."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,24 +19,26 @@ class Progress:
     """Tells how far a run is.
 
     Args:
-        heartbeat: file that holds the phase, the step, and the seconds since the run began; None for none.
+        heartbeat: file that holds the phase, its first step here, the step, the seconds since the phase began and
+            since the process did; None for none.
     """
 
     def __init__(self, heartbeat: Path | None = None) -> None:
         self.heartbeat = heartbeat
         self._began = time.monotonic()
-        self._beaten = -float("inf")
+        self._phase_began = self._began
+        self._phase: dict[str, str | int] = {"phase": "preparation", "start": 0, "step": 0, "total": 0}
         self._text = ""
 
     def steps(self, total: int, label: str, start: int = 0) -> Iterator[int]:
         """Yield ``start … total − 1``; ``label`` names the phase."""
-        began = spoken = time.monotonic()
+        began = spoken = self._phase_began = time.monotonic()
         bar = tqdm(
             total=total, initial=start, desc=label, disable=not sys.stderr.isatty(), dynamic_ncols=True
         )
         with bar:
             for step in range(start, total):
-                self._beat(label, step, total)
+                self._phase = {"phase": label, "start": start, "step": step, "total": total}
                 yield step
                 bar.update()
                 now = time.monotonic()
@@ -52,9 +56,31 @@ class Progress:
         """Show numbers beside the progress, such as the loss."""
         self._text = "; " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
-    def _beat(self, label: str, step: int, total: int) -> None:
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Write the heartbeat every five seconds, also through phases that have no steps."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.is_set():
+                self._write_beat()
+                over.wait(HEARTBEAT_SECONDS)
+
+        heart = threading.Thread(target=beat, daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            over.set()
+            heart.join()
+
+    def _write_beat(self) -> None:
+        if self.heartbeat is None:
+            return
+        phase, began = self._phase, self._phase_began
         now = time.monotonic()
-        if self.heartbeat is not None and now - self._beaten > HEARTBEAT_SECONDS:
-            self._beaten = now
-            beat = {"phase": label, "step": step, "total": total, "seconds": round(now - self._began, 1)}
-            write_json(self.heartbeat, beat)
+        times = {"phase_seconds": round(now - began, 1), "seconds": round(now - self._began, 1)}
+        try:
+            write_json(self.heartbeat, phase | times)
+        except OSError as error:  # the run's own writing decides whether it can go on
+            print(f"note: no heartbeat ({error.strerror})", flush=True)

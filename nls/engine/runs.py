@@ -134,7 +134,7 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
         device = choose_device(spec.device)
         run = Run(directory, spec, device)
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        with _reason_kept(directory), run.checkpoint.listening():
+        with _reason_kept(directory), run.checkpoint.listening(), run.progress.beating():
             metrics = recipe(spec, run)
             _write_history(directory / HISTORY, run.history)
             provenance = describe(device) | {
