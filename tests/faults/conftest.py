@@ -15,11 +15,11 @@ from nls.experiments import load_suite
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The suite's specs and data, made without disturbance."""
     workspace = make_workspace(tmp_path_factory.mktemp("faults"))
-    config = yaml.safe_load((workspace.folder / "faults.yaml").read_text())
+    config = yaml.safe_load((workspace.folder / "config.yaml").read_text())
     here = Path.cwd()
     os.chdir(workspace.folder)
     try:
-        load_suite(config, "faults.yaml").write_specs()
+        load_suite(config, "config.yaml").write_specs()
     finally:
         os.chdir(here)
     for name in ("digits", "bodies"):

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FAULTS = Path(__file__).with_name("faults.yaml")
 UNREPEATABLE = {"provenance.json", "run.log", "benchmark.tsv", ".lock"}
 
 
@@ -21,21 +22,33 @@ class Workspace:
 
     folder: Path
 
+    suite: str
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / self.suite
+
     def spec(self, run: str) -> Path:
-        return self.folder / "results" / "faults" / "specs" / f"{run}.yaml"
+        return self.results / "specs" / f"{run}.yaml"
 
     def runs(self) -> list[str]:
-        specs = self.folder / "results" / "faults" / "specs"
+        specs = self.results / "specs"
         return sorted(str(path.relative_to(specs).with_suffix("")) for path in specs.glob("*/*.yaml"))
 
     def verb(self, run: str, out: Path) -> list[str]:
         return ["run", str(self.spec(run)), "--out", str(out)]
 
-    def snakemake(self, *words: str) -> subprocess.Popen[str]:
+    def snakemake(self, *words: str, cores: int | None = 2) -> subprocess.Popen[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         return subprocess.Popen(
-            ["snakemake", "--cores", "2", "--configfile", "faults.yaml", *words],
+            [
+                "snakemake",
+                *([] if cores is None else ["--cores", str(cores)]),
+                "--configfile",
+                "config.yaml",
+                *words,
+            ],
             cwd=self.folder,
             env=environment,
             text=True,
@@ -45,19 +58,21 @@ class Workspace:
         )
 
 
-def make_workspace(folder: Path, experiments: tuple[str, ...] | None = None) -> Workspace:
-    """Copy what Snakemake needs into ``folder``; only some experiments, if they are named."""
+def make_workspace(
+    folder: Path, experiments: tuple[str, ...] | None = None, config: Path = FAULTS
+) -> Workspace:
+    """Copy what Snakemake needs into ``folder``, and the config; only some experiments, if they are named."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("Snakefile", "environment.yml", "figure1", "figure2"):
         shutil.copy(REPOSITORY / name, folder)
     for name in ("workflow", "config"):
         shutil.copytree(REPOSITORY / name, folder / name, dirs_exist_ok=True)
     (folder / "profiles").symlink_to("workflow/profiles")
-    config = yaml.safe_load((Path(__file__).parent / "faults.yaml").read_text())
+    settings = yaml.safe_load(config.read_text())
     if experiments is not None:
-        config["experiments"] = {name: config["experiments"][name] for name in experiments}
-    (folder / "faults.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    return Workspace(folder)
+        settings["experiments"] = {name: settings["experiments"][name] for name in experiments}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    return Workspace(folder, settings["suite"])
 
 
 def results_of(directory: Path) -> dict[str, str]:

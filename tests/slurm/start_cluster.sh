@@ -25,6 +25,7 @@ if ! command -v slurmctld slurmd munged > /dev/null; then
     rm /usr/sbin/policy-rc.d
 fi
 
+rm -rf "$STATE"
 mkdir -p "$STATE"/{controller,node} /run/munge
 [ -f /etc/munge/munge.key ] || dd if=/dev/urandom of=/etc/munge/munge.key bs=1 count=1024 status=none
 chown -R munge: /etc/munge /run/munge /var/lib/munge /var/log/munge
@@ -55,14 +56,18 @@ MpiDefault=none
 ReturnToService=2
 KillWait=15
 MinJobAge=600
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 - 200)) State=UNKNOWN
+GresTypes=gpu
+NodeName=$host Gres=gpu:1 NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 1024 - 200)) State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=$host MaxTime=INFINITE State=UP
 CONF
+# A GPU that can be asked for and counted, though there is none.
+echo "NodeName=$host Name=gpu File=/dev/null" > /etc/slurm/gres.conf
 
 slurmctld
 slurmd
 for _ in $(seq 30); do
-    if [ "$(sinfo --noheader --format %T 2> /dev/null)" = idle ]; then
+    if [ "$(sinfo --noheader --partition main --format %T 2> /dev/null)" = idle ]; then
         exit 0
     fi
     sleep 1

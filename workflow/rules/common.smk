@@ -1,4 +1,5 @@
 # Checks the config, writes the specs, and says what each run needs; the rules only name files.
+import subprocess
 import sys
 
 from nls.errors import UserError
@@ -21,6 +22,9 @@ REPORTS = f"reports/{SUITE.config.suite}"
 DATA = SUITE.config.data_root
 MIRROR = f"--mirror {SUITE.config.mirror} " if SUITE.config.mirror else ""
 RUN = "nls run {input.spec} --out {params.directory} > {log} 2>&1"
+
+# On SIGTERM the shell waits until nls has written its checkpoint.
+shell.prefix("trap : TERM; set -euo pipefail; ")
 
 
 wildcard_constraints:
@@ -47,11 +51,20 @@ def run_files(experiment):
 
 
 def run_resources(experiment):
-    return SUITE.experiment(experiment).resources.model_dump()
+    """What a job asks for; memory and time grow with every attempt."""
+    asked = SUITE.experiment(experiment).resources
+    return {
+        "mem_mb": lambda wildcards, attempt: asked.mem_mb * attempt,
+        "runtime": lambda wildcards, attempt: asked.runtime * attempt,
+        "gpu": asked.gpu,
+    }
 
 
 def metrics_of(*experiments):
-    """The complete runs that tables and figures of these experiments are made from."""
+    """The complete runs of these experiments.
+
+    Targets name them beside their tables and figures, so that a deleted run directory is made again.
+    """
     return [
         f"{RESULTS}/{experiment}/{spec.run}/metrics.json"
         for experiment in experiments
@@ -79,3 +92,15 @@ def products_of(*names):
         for name in products
         if not names or name in names
     ]
+
+
+def report_what_is_there():
+    """After a failure: tables, figures and report of the complete runs; a missing cell is empty and says why."""
+    print("Some jobs failed: reporting on the runs that are there.", file=sys.stderr)
+    verbs = [
+        *(["table", name] for name in SUITE_TABLES),
+        *(["figure", name] for name in SUITE_FIGURES),
+        ["report"],
+    ]
+    for verb in verbs:
+        subprocess.run(["nls", *verb, "--suite", SUITE.config.suite])
