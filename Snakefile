@@ -26,3 +26,7 @@ rule all:
     input:
         [getattr(rules, target).input for target in TARGETS if target != "report"],
         [f"{REPORTS}/report.html"] if not TARGETS or "report" in TARGETS else [],
+
+
+onerror:
+    report_what_is_there()

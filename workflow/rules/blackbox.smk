@@ -22,4 +22,5 @@ if "blackbox" in SUITE.specs:
 
     rule blackbox:
         input:
+            metrics_of("blackbox"),
             products_of("blackbox"),

@@ -22,4 +22,5 @@ if "figure1" in SUITE.specs:
 
     rule figure1:
         input:
+            metrics_of("figure1"),
             products_of("figure1"),

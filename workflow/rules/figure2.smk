@@ -22,4 +22,5 @@ if "figure2" in SUITE.specs:
 
     rule figure2:
         input:
+            metrics_of("figure2"),
             products_of("figure2"),

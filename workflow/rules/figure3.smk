@@ -24,4 +24,5 @@ if "figure3" in SUITE.specs:
 
     rule figure3:
         input:
+            metrics_of("table2", "figure3"),
             products_of("figure3", "figure3-bodies", "figure3-curves"),

@@ -54,6 +54,7 @@ rule figure:
 rule report:
     input:
         products_of(),
+        metrics_of(*SUITE.specs),
     output:
         f"{REPORTS}/report.html",
     log:

@@ -25,4 +25,5 @@ if "table1" in SUITE.specs:
 
     rule table1:
         input:
+            metrics_of("table1"),
             products_of("table1", "table1-eps", "table1-steps", "table1-training"),

@@ -25,4 +25,5 @@ if "table2" in SUITE.specs:
 
     rule table2:
         input:
+            metrics_of("table2"),
             products_of("table2", "table2-scans"),

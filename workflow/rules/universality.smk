@@ -22,4 +22,5 @@ if "universality" in SUITE.specs:
 
     rule universality:
         input:
+            metrics_of("universality"),
             products_of("universality"),
