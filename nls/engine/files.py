@@ -55,7 +55,12 @@ def write_yaml(path: Path, value: Any) -> None:
     write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000))
 
 
-def write_if_changed(path: Path, text: str) -> None:
-    """Write ``text`` unless the file already holds it, so that an unchanged file keeps its time stamp."""
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+def write_if_changed(path: Path, text: str) -> bool:
+    """Write ``text`` unless the file already holds it, so that an unchanged file keeps its time stamp.
+
+    Return whether it was written.
+    """
+    changed = not path.exists() or path.read_text(encoding="utf-8") != text
+    if changed:
         write_text(path, text)
+    return changed
