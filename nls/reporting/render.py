@@ -97,7 +97,9 @@ def write_preview(path: Path, points: Float[np.ndarray, "n 3"], mesh: trimesh.Tr
     extent = np.ptp(points, axis=0)
     view = View.of(points, "y" if extent[1] >= extent[2] else "z")
     shown = points[:: max(1, len(points) // 30_000)]
-    write_picture(path, np.concatenate([render(view, points=shown), render(view, mesh=mesh)], axis=1))
+    size = (640, 640)
+    images = [render(view, size, points=shown), render(view, size, mesh=mesh)]
+    write_picture(path, np.concatenate(images, axis=1))
 
 
 def _plotter(size: tuple[int, int]) -> Any:
