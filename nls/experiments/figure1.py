@@ -37,8 +37,8 @@ class Training(Settings):
     depth: int = Field(3, ge=1, description="hidden layers")
     steps: int = Field(800, ge=1, description="full-batch steps")
     learning_rate: float = Field(2e-3, gt=0, description="of Adam, cosine decay to 0")
-    eps_linf: float = Field(0.1, gt=0, description="distance kept in panel (b), L∞")
-    eps_l2: float = Field(0.13, gt=0, description="distance kept in panel (c), L2")
+    eps_linf: float = Field(0.13, gt=0, description="distance kept in panel (b), L∞")
+    eps_l2: float = Field(0.16, gt=0, description="distance kept in panel (c), L2")
     regularization: float = Field(0.02, ge=0, description="λ of Eq. 11 in panel (d)")
 
 
