@@ -37,7 +37,9 @@ def load_user_code(name: str) -> Any:
     try:
         specification.loader.exec_module(module)
     except Exception as error:
-        raise UserError(f"{path}: cannot be imported ({type(error).__name__}: {error}); mend the file") from error
+        raise UserError(
+            f"{path}: cannot be imported ({type(error).__name__}: {error}); mend the file"
+        ) from error
     if not hasattr(module, attribute):
         raise UserError(f"{path}: holds no {attribute!r}; write FILE.py:NAME with a name that it defines")
     return getattr(module, attribute)

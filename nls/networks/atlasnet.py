@@ -38,9 +38,7 @@ class AtlasNet(nn.Module):
             *(_pointwise(3, 64), nn.ReLU(), _pointwise(64, 128), nn.ReLU(), _pointwise(128, latent))
         )
         sizes = [3 if template == "sphere" else 2, latent, hidden, hidden, hidden, 3]
-        self.layers = nn.ModuleList(
-            _PatchLinear(patches, a, b) for a, b in pairwise(sizes)
-        )
+        self.layers = nn.ModuleList(_PatchLinear(patches, a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm1d(patches * size) for size in sizes[1:-1])
 
     def forward(

@@ -73,7 +73,9 @@ def test_no_gradient_is_ever_undefined():
     for network in (affine([1.0], 0.0), affine([0.0], 0.0), nn.Sequential(affine([-1.0], -9.0), nn.ReLU())):
         for loss in (GeometricSVM(0.1), BoundaryDistance(0.1, "linf")):
             network.zero_grad()
-            loss(network, torch.tensor([[0.0], [0.2]]).double(), torch.tensor([1.0, -1.0]).double()).backward()
+            loss(
+                network, torch.tensor([[0.0], [0.2]]).double(), torch.tensor([1.0, -1.0]).double()
+            ).backward()
             assert all(value.grad.isfinite().all() for value in network.parameters())
 
 

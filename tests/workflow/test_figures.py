@@ -164,7 +164,9 @@ def test_a_failing_run_fails_alone_and_its_cell_says_why(snakemake, tmp_path):
         r"missing: digits-0.05-Squared-seeds000-001 \(RunError: the loss is .* seed 0.*log: ", text
     )
     assert "Squared |" not in text
-    assert "digits-0.05-Squared-seeds000-001: RunError" in (tmp_path / "reports/small/report.html").read_text()
+    assert (
+        "digits-0.05-Squared-seeds000-001: RunError" in (tmp_path / "reports/small/report.html").read_text()
+    )
 
 
 def test_a_wrong_config_stops_before_any_job_with_exit_code_2(snakemake, tmp_path):

@@ -10,6 +10,8 @@ if "universality" in SUITE.specs:
             f"{run_directory('universality')}/run.log",
         benchmark:
             f"{run_directory('universality')}/benchmark.tsv"
+        conda:
+            "../../environment.yml"
         threads: threads_of("universality")
         resources:
             **run_resources("universality"),
