@@ -22,7 +22,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         load_suite(config, "config.yaml").write_specs()
     finally:
         os.chdir(here)
-    for name in ("digits", "bodies"):
+    for name in ("digits", "curves"):
         code = run_to_end(
             ["data", "fetch", name, "--root", "data"], workspace.folder, workspace.folder / f"{name}.log"
         )

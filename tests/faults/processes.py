@@ -50,11 +50,24 @@ class Watched:
             time.sleep(0.0005)
         return True
 
-    def end(self, seconds: float = 120.0) -> int:
+    def end(self, seconds: float = 300.0) -> int:
         """Wait for the end and return the exit code, negative for the signal that killed it."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, "still at work"
         return self.process.exitcode
+
+
+def with_jumping_clock(words: list[str]) -> int:
+    """Carry out a verb while the wall clock jumps forth and back by more than a year, every tenth of a second."""
+    true_time = time.time
+
+    def jumping() -> float:
+        return true_time() + (-1) ** int(time.monotonic() * 10) * 4e7
+
+    time.time = jumping
+    from nls.cli import main
+
+    return main(words)
 
 
 def run_to_end(work: list[str] | Callable[[], object], folder: Path, log: Path) -> int:
@@ -74,14 +87,11 @@ def _carry_out(work: list[str] | Callable[[], object], folder: Path, log: Path, 
             time.sleep(0.001)
 
     threading.Thread(target=watch, daemon=True).start()
-    if callable(work):
-        work()
-        return
     from nls.cli import main
 
-    code = main(work)
+    code = work() if callable(work) else main(work)
     sys.stdout.flush()
-    sys.exit(code)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _phase_of(frame: FrameType | None) -> str:
@@ -94,11 +104,11 @@ def _phase_of(frame: FrameType | None) -> str:
                 return "writing"
             if file.endswith("/download.py"):
                 return "download"
-            if file.endswith(("/meshing.py", "/octree.py")):
+            if file.endswith(("/meshing.py", "/octree.py", "/geometry/curves.py")):
                 return "meshing"
             if name in ("fit", "train", "_one_seed") or (file.endswith("/figure1.py") and name == "run"):
                 return "evaluation" if found == "evaluation" else "training"
-            if name in ("attack", "_accuracy", "surface_metrics", "smallest_margin", "steps_curve"):
+            if name in ("attack", "_accuracy", "curve_metrics", "smallest_margin", "steps_curve"):
                 found = "evaluation"
         frame = frame.f_back
     return found

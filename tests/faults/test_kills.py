@@ -21,10 +21,10 @@ from nls.data.download import download
 
 # Four kills in each phase: what is at work in it, a few times so that chance can choose.
 PLAN = {
-    "training": ("figure1", "figure2", "table1", "table2"),
-    "evaluation": ("figure2", "table1", "table2"),
-    "meshing": ("table2",),
-    "writing": ("figure1", "figure2", "table1", "table2", "table"),
+    "training": ("figure1", "figure2", "table1", "figure3"),
+    "evaluation": ("figure2", "table1", "figure3"),
+    "meshing": ("figure3",),
+    "writing": ("figure1", "figure2", "table1", "figure3", "table"),
     "download": ("download",),
 }
 KILLS = 20

@@ -38,17 +38,11 @@ class Workspace:
     def verb(self, run: str, out: Path) -> list[str]:
         return ["run", str(self.spec(run)), "--out", str(out)]
 
-    def snakemake(self, *words: str, cores: int | None = 2) -> subprocess.Popen[str]:
+    def snakemake(self, *words: str, cores: int = 2) -> subprocess.Popen[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         return subprocess.Popen(
-            [
-                "snakemake",
-                *([] if cores is None else ["--cores", str(cores)]),
-                "--configfile",
-                "config.yaml",
-                *words,
-            ],
+            ["snakemake", *words, "--cores", str(cores), "--configfile", "config.yaml"],
             cwd=self.folder,
             env=environment,
             text=True,

@@ -38,14 +38,14 @@ def test_a_cancelled_job_and_one_out_of_time_end_as_undisturbed(
     words = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
     words += ["--seconds-between-status-checks", "3", "--slurm-keep-successful-logs", "--latency-wait", "15"]
     began = time.monotonic()
-    snakemake = workspace.snakemake("--workflow-profile", "workflow/profiles/slurm", *words, cores=None)
+    snakemake = workspace.snakemake("--workflow-profile", "workflow/profiles/slurm", *words)
     results = workspace.folder / "results" / "slurm"
     try:
-        cancelled = _job_in_training(results / "figure2", "Cancelled")
-        subprocess.run(["scancel", cancelled], check=True)
         out_of_time = _job_in_training(results / "figure2", "OutOfTime")
         # SLURM counts limits in minutes: one that has passed already, or will soon.
         subprocess.run(["scontrol", "update", f"JobId={out_of_time}", "TimeLimit=1"], check=True)
+        cancelled = _job_in_training(results / "figure2", "Cancelled")
+        subprocess.run(["scancel", cancelled], check=True)
         output, _ = snakemake.communicate(timeout=SECONDS)
     finally:
         snakemake.kill()
@@ -80,7 +80,7 @@ def test_a_job_asks_for_a_gpu_only_where_its_config_says_so(cluster: None, tmp_p
     (workspace.folder / "config.yaml").write_text(yaml.safe_dump(config))
     snakemake = workspace.snakemake(
         "--workflow-profile", "workflow/profiles/slurm", "--slurm-status-command", "squeue", "--latency-wait", "15",
-        "--slurm-init-seconds-before-status-checks", "3", "results/slurm/figure1/l2/metrics.json", cores=None,
+        "--slurm-init-seconds-before-status-checks", "3", "results/slurm/figure1/l2/metrics.json",
     )  # fmt: skip
     output, _ = snakemake.communicate(timeout=SECONDS)
     assert snakemake.returncode == 0, output
