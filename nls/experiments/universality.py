@@ -11,7 +11,10 @@ from nls.engine.files import write_json, written_whole
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec
 from nls.experiments.common import Common, ExperimentConfig
-from nls.universality import check, evaluations_per_second, extract, represent, save_network, shape
+from nls.universality import check, evaluations_per_second, save_network, shape
+from nls.universality.layers import compile_partition
+from nls.universality.tree import partition
+from nls.universality.zeros import find_walls
 
 
 class Config(ExperimentConfig):
@@ -52,20 +55,26 @@ def expand(config: Config, common: Common) -> list[Spec]:
 
 
 def run(spec: Spec, run: Run) -> dict[str, Any]:
-    """Build the shape's network, compare it with the shape, and keep both it and its level set.
+    """Build the shape's network, compare it with the shape, and keep both it and its exact zero level set.
 
     ``timing.json`` holds the seconds it took to build and the points it evaluates a second; clocks are not metrics.
     """
     surface = shape(spec.shape)
     start = time.perf_counter()
-    network = represent(surface, getattr(torch, spec.dtype))
+    partitioned = partition(surface)
+    network = compile_partition(partitioned, getattr(torch, spec.dtype))
     seconds = time.perf_counter() - start
-    metrics = check(network, surface, spec.points, spec.resolutions)
+    walls = find_walls(partitioned)
+    metrics = check(network, surface, spec.points, spec.resolutions, walls=walls)
     speed = evaluations_per_second(network, surface, spec.timed_points)
     write_json(run.directory / "timing.json", {"build_seconds": seconds, "evaluations_per_second": speed})
-    if spec.resolutions:
-        vertices, simplices = extract(network, surface, max(spec.resolutions))
-        with written_whole(run.directory / "level_set.npz") as temporary:
-            np.savez(temporary, vertices=vertices, simplices=simplices)
+    simplices = walls.corners
+    count = simplices.shape[0] * simplices.shape[1]
+    with written_whole(run.directory / "level_set.npz") as temporary:
+        np.savez(
+            temporary,
+            vertices=simplices.reshape(count, -1),
+            simplices=np.arange(count).reshape(simplices.shape[:2]),
+        )
     save_network(network, run.directory / "weights.safetensors", {"shape": spec.shape})
     return metrics

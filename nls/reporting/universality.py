@@ -21,7 +21,11 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     notes = [
         "Errors are the largest |F| in diameters of the shape; so is the distance from the surface within which "
         "all wrong signs lie (0: there are none).",
-        "Components and Euler number: of the shape, and of the level set extracted on grids of these resolutions.",
+        "Components and Euler number: of the shape, of the exact zeros of the function that the network computes "
+        "(differences: edges in which these are not the shape), and of the level set extracted on grids of these "
+        "resolutions. No grid is asked to resolve the bodies' fingers.",
+        "Walls: places where cells of the partition meet away from the zeros, one in each such piece, with the wrong "
+        "signs there and the distance from the surface within which these lie.",
         "Seconds and evaluations a second are this machine's, on the threads of the suite's config.",
     ]
     lines = [_line(record) for record in _complete(evidence)]
@@ -29,9 +33,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 
 def figure(evidence: Evidence) -> Figure:
-    """Draw the extracted level sets and, where there are bodies of three sizes or more, the growth with the faces."""
-    shown = [record for record in _complete(evidence) if (record.directory / "level_set.npz").exists()]
-    bodies = [record for record in _complete(evidence) if record.spec["shape"].startswith("body-")]
+    """Draw the exact zero level sets and, if there are bodies of three sizes or more, the growth with the faces."""
+    shown = _complete(evidence)
+    bodies = [record for record in shown if record.spec["shape"].startswith("body-")]
     panels = len(shown) + 2 * (len(bodies) > 2)
     columns = min(4, max(1, panels))
     rows = -(-max(1, panels) // columns)
@@ -79,6 +83,11 @@ def _line(record: RunRecord) -> dict[str, Any]:
         "signs compared": numbers["sign_points"],
         "wrong signs within": f"{numbers['sign_error_distance']:.1e}",
         "components / Euler number": f"{numbers['components']} / {numbers['euler_number']}",
+        "exact zeros": f"{numbers['exact_components']} / {numbers['exact_euler_number']}",
+        "differences": numbers["zero_differences"],
+        "error on zeros": f"{numbers['zero_error']:.1e}",
+        "walls (wrong, within)": f"{numbers['wall_points']} ({numbers['wall_errors']}, "
+        f"{numbers['wall_error_distance']:.1e})",
         "extracted": extracted,
         "seconds to build": round(numbers["build_seconds"], 2),
         "evaluations a second": int(round(numbers["evaluations_per_second"], -3)),

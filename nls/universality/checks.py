@@ -17,7 +17,9 @@ from nls.geometry.octree import Grid, sample_volume
 from nls.universality.defects import components
 from nls.universality.hypersurface import Hypersurface
 from nls.universality.network import ReLUNetwork, evaluate
+from nls.universality.tree import partition
 from nls.universality.winding import winding_number
+from nls.universality.zeros import Walls, find_walls, zero_set
 
 # Half the side of the extraction's cube, in units in which half the longest side of the bounding box is 1.
 _MARGIN = 1.1
@@ -32,6 +34,7 @@ def check(
     points: int = 100_000,
     resolutions: Sequence[int] = (96, 144),
     seed: int = 0,
+    walls: Walls | None = None,
 ) -> dict[str, float]:
     """Compare a network with the bounded hypersurface that it represents; equal arguments, equal numbers.
 
@@ -41,6 +44,7 @@ def check(
         points: how many points to compare signs at.
         resolutions: nodes along an axis of the grids that the level set is extracted on.
         seed: of all random points.
+        walls: of the surface's partition; found if not given.
 
     Returns:
         Lengths are in units of the surface's diameter.
@@ -49,9 +53,15 @@ def check(
           edges and of facets.
         - ``sign_points``; ``sign_errors``: how many of those points have the wrong sign, by winding number;
           ``sign_error_distance``: the largest distance from the surface of one that has, 0 if none has.
-        - ``components``, ``euler_number`` of the surface, and the same with ``extracted_`` before and ``_R`` after
-          them of the level set extracted on a grid of resolution R. In the plane they count closed contours, and
-          the Euler number is 0.
+        - ``components``, ``euler_number`` of the surface; in the plane they count closed contours, and the Euler
+          number is 0. The same with ``exact_`` before them of the exact zeros of the function that the network
+          computes, ``zero_pieces`` of them; ``zero_differences`` is 0 if those are the surface (see ``ZeroSet``).
+        - ``zero_error``: the largest ``|F|`` on the corners and centres of those pieces, cut into simplices.
+        - ``wall_points``: one point in each piece in which two cells of the partition meet elsewhere;
+          ``wall_errors``: at how many of them the network has the wrong sign; ``wall_error_distance``: the largest
+          distance from the surface of one of these.
+        - components and Euler number with ``extracted_`` before and ``_R`` after them of the level set extracted
+          on a grid of resolution R, which must resolve the surface.
         - ``facets``, ``neurons``, ``depth`` (hidden layers), ``weights`` (that are not 0).
     """
     generator = np.random.default_rng(seed)
@@ -73,6 +83,7 @@ def check(
         "components": int(components(np.array(surface.facets)).max()) + 1,
         "euler_number": surface.euler_number,
     }
+    numbers |= _zeros(network, surface, facets, walls or find_walls(partition(surface)))
     for resolution in resolutions:
         count, euler = _counted(*extract(network, surface, resolution, _BLUR))
         numbers[f"extracted_components_{resolution}"] = count
@@ -169,6 +180,26 @@ def _wrong_signs(
     values = _values(network, points)
     inside: Bool[np.ndarray, " n"] = winding_number(points, facets) > 0.5
     return points[np.where(inside, values <= 0, values >= 0)]
+
+
+def _zeros(
+    network: ReLUNetwork, surface: Hypersurface, facets: Float[np.ndarray, "f d d"], walls: Walls
+) -> dict[str, float]:
+    """The numbers that ``check`` returns about zeros, found without a grid."""
+    found = zero_set(walls, surface)
+    on_zeros = np.concatenate([walls.corners.reshape(-1, surface.dimension), walls.corners.mean(axis=1)])
+    values = _values(network, walls.centres) if len(walls.centres) else np.empty(0)
+    wrong = walls.centres[np.where(walls.inside, values <= 0, values >= 0)]
+    return {
+        "exact_components": found.components,
+        "exact_euler_number": found.euler_number,
+        "zero_differences": found.differences,
+        "zero_pieces": len(walls.zeros),
+        "zero_error": _largest(network, on_zeros) / surface.diameter,
+        "wall_points": len(walls.centres),
+        "wall_errors": len(wrong),
+        "wall_error_distance": float(_distance(wrong, facets).max(initial=0.0)) / surface.diameter,
+    }
 
 
 def _distance(

@@ -7,6 +7,7 @@ rounding error of zero, integers of any length decide.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import combinations
 from math import gcd, isqrt
 
@@ -134,16 +135,47 @@ class Arrangement:
 
     def crossings(self, plane: int, segments: Sequence[tuple[int, int]]) -> list[int]:
         """Add the points where a plane cuts segments whose ends lie strictly on opposite sides of it."""
+        found = []
         for first, second in segments:
             a, b = abs(self._value(plane, first)), abs(self._value(plane, second))
-            point = [b * p + a * q for p, q in zip(self._exact[first], self._exact[second], strict=True)]
+            found.append(
+                [b * p + a * q for p, q in zip(self._exact[first], self._exact[second], strict=True)]
+            )
+        return self.add_points(found)
+
+    def add_points(self, exact: Sequence[Sequence[int]]) -> list[int]:
+        """Add points given by scaled homogeneous coordinates relative to the centre; return their indices."""
+        first = len(self._exact)
+        new = range(first, first + len(exact))
+        for point in exact:
             # In lowest terms the numbers' length depends on where the point is, not on how many cuts led there.
             divisor = gcd(*point)
             self._exact.append(tuple(c // divisor for c in point))
-        new = range(len(self._exact) - len(segments), len(self._exact))
-        if segments:
-            self._points = np.vstack([self._points, [self._rounded(self._exact[i]) for i in new]])
+        if new.stop > len(self._points):
+            room = np.empty((new.stop, self.dimension + 1))
+            self._points = np.concatenate([self._points[:first], room])
+        for i in new:
+            self._points[i] = self._rounded(self._exact[i])
         return list(new)
+
+    def point_in_plane(self, plane: int, coordinates: Sequence[int], weight: int) -> ExactVector:
+        """The point (or the direction, if the weight is 0) of a plane with all but one coordinate given.
+
+        The one left out is that along which the plane is least steep; the others are scaled, relative to the centre.
+        """
+        *normal, offset = self._planes_exact[plane]
+        axis = max(range(self.dimension), key=lambda i: abs(normal[i]))
+        others = [i for i in range(self.dimension) if i != axis]
+        point = [0] * self.dimension
+        for i, coordinate in zip(others, coordinates, strict=True):
+            point[i] = coordinate * abs(normal[axis])
+        value = weight * offset + sum(normal[i] * c for i, c in zip(others, coordinates, strict=True))
+        point[axis] = -value if normal[axis] > 0 else value
+        return (*point, weight * abs(normal[axis]))
+
+    def scaled(self, length: float) -> int:
+        """A length in the unit of exact coordinates, rounded."""
+        return round(Fraction(length) * self._scale)
 
 
 def _without(row: Sequence[int], column: int) -> list[int]:

@@ -48,8 +48,8 @@ Node = Fold | Split
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A convex piece of a facet: its plane, the side (1 or -1) of it where the solid is, its corners in order."""
+class Piece:
+    """A convex piece of a plane: the side (1 or -1) of the plane where the solid is, and the corners in order."""
 
     plane: int
     inside: int
@@ -83,13 +83,13 @@ def partition(surface: Hypersurface) -> Partition:
         plane = arrangement.facet_plane(corners)
         if plane is None:
             raise UserError(f"facet {number} is degenerate: its corners span no plane; remove it")
-        pieces.append(_Piece(plane[0], -plane[1], corners))
+        pieces.append(Piece(plane[0], -plane[1], corners))
     return Partition(arrangement, _node(arrangement, pieces, ()))
 
 
-def _node(arrangement: Arrangement, pieces: list[_Piece], walls: tuple[int, ...]) -> Node:
+def _node(arrangement: Arrangement, pieces: list[Piece], walls: tuple[int, ...]) -> Node:
     """The function within a cell, of which ``walls`` are the bounding planes."""
-    corners = _Corners(pieces)
+    corners = Corners(pieces)
     inside = {piece.plane: piece.inside for piece in pieces}
     both = {piece.plane for piece in pieces if piece.inside != inside[piece.plane]}
     planes = sorted(inside)
@@ -108,17 +108,17 @@ def _node(arrangement: Arrangement, pieces: list[_Piece], walls: tuple[int, ...]
             rest = _node(arrangement, left, (*walls, *chosen)) if left else None
             return Fold(lowest, tuple((plane, inside[plane]) for plane in chosen), rest)
     plane = _dividing_plane(arrangement, pieces, corners, signs, walls)
-    positive, negative = _divided(arrangement, plane, pieces, corners)
+    positive, negative = divided(arrangement, plane, pieces, corners)
     walls = (*walls, plane)
     return Split(plane, _node(arrangement, positive, walls), _node(arrangement, negative, walls))
 
 
-class _Corners:
+class Corners:
     """The corners of pieces, each point once, and where in that list each piece's corners are."""
 
     points: Int[np.ndarray, " m"]
 
-    def __init__(self, pieces: Sequence[_Piece]) -> None:
+    def __init__(self, pieces: Sequence[Piece]) -> None:
         lengths = [len(piece.corners) for piece in pieces]
         flat = np.concatenate([piece.corners for piece in pieces])
         self.points, self.position = np.unique(flat, return_inverse=True)
@@ -133,8 +133,8 @@ class _Corners:
 
 def _dividing_plane(
     arrangement: Arrangement,
-    pieces: list[_Piece],
-    corners: _Corners,
+    pieces: list[Piece],
+    corners: Corners,
     signs: Int8[np.ndarray, "k m"],
     walls: tuple[int, ...],
 ) -> int:
@@ -174,7 +174,7 @@ def _almost_coincide(
     return different & (np.minimum(*apart) < _APART * arrangement.diameter)
 
 
-def _axis_planes(arrangement: Arrangement, corners: _Corners) -> list[int]:
+def _axis_planes(arrangement: Arrangement, corners: Corners) -> list[int]:
     coordinates = arrangement.points(corners.points)
     vertices = coordinates[coordinates[:, -1] > 0]
     return [
@@ -184,7 +184,7 @@ def _axis_planes(arrangement: Arrangement, corners: _Corners) -> list[int]:
     ]
 
 
-def _planes_across_creases(arrangement: Arrangement, pieces: list[_Piece]) -> list[int]:
+def _planes_across_creases(arrangement: Arrangement, pieces: list[Piece]) -> list[int]:
     """Planes that part neighbours in almost one plane: through the crease between them, across both."""
     by_crease: dict[frozenset[int], list[int]] = {}
     for piece in pieces:
@@ -221,10 +221,10 @@ def _positions(values: np.ndarray) -> np.ndarray:
     return positions[(positions > values[0] + span * 1e-6) & (positions < values[-1] - span * 1e-6)]
 
 
-def _divided(
-    arrangement: Arrangement, plane: int, pieces: list[_Piece], corners: _Corners
-) -> tuple[list[_Piece], list[_Piece]]:
-    """The pieces on either side of a plane; those across it are cut, those in it vanish."""
+def divided(
+    arrangement: Arrangement, plane: int, pieces: Sequence[Piece], corners: Corners
+) -> tuple[list[Piece], list[Piece]]:
+    """The pieces on the positive and on the negative side of a plane; those across it are cut, those in it vanish."""
     signs = arrangement.signs([plane], corners.points)[0][corners.position]
     bounds = [*corners.starts.tolist(), len(signs)]
     by_piece = [signs[a:b].tolist() for a, b in pairwise(bounds)]
@@ -237,7 +237,7 @@ def _divided(
         if s[i] * s[(i + 1) % len(s)] < 0
     }
     crossing = dict(zip(cut, arrangement.crossings(plane, list(cut)), strict=True))
-    sides: tuple[list[_Piece], list[_Piece]] = ([], [])
+    sides: tuple[list[Piece], list[Piece]] = ([], [])
     for piece, sign, each in zip(pieces, by_piece, edges, strict=True):
         for side, factor in zip(sides, (1, -1), strict=True):
             if not any(factor * s > 0 for s in sign):
@@ -249,7 +249,7 @@ def _divided(
                     kept.append(corner)
                 if i in each and sign[i] * sign[following] < 0:
                     kept.append(crossing[_segment(corner, piece.corners[following])])
-            side.append(_Piece(piece.plane, piece.inside, tuple(kept)))
+            side.append(Piece(piece.plane, piece.inside, tuple(kept)))
     return sides
 
 

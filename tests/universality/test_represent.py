@@ -1,6 +1,7 @@
 """The network is zero on the hypersurface, has the solid's signs elsewhere, and is zero nowhere else."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,11 +29,20 @@ from nls.universality import (
 )
 from nls.universality.tree import Split, partition
 from nls.universality.winding import winding_number
+from nls.universality.zeros import find_walls, zero_set
 
 
 @functools.cache
 def double(name):
     return represent(shape(name))
+
+
+def assert_zeros_are_the_surface(numbers):
+    assert numbers["zero_differences"] == 0
+    assert numbers["exact_components"] == numbers["components"]
+    assert numbers["exact_euler_number"] == numbers["euler_number"]
+    assert numbers["zero_error"] < 1e-14
+    assert numbers["wall_error_distance"] < 1e-13
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -44,6 +54,7 @@ def test_a_shape_is_exact(name):
     assert max(numbers["vertex_error"], numbers["edge_error"], numbers["facet_error"]) < 1e-14
     # Points closer than rounding may fall on either side.
     assert numbers["sign_error_distance"] < 1e-13
+    assert_zeros_are_the_surface(numbers)
     for resolution in resolutions:
         assert numbers[f"extracted_components_{resolution}"] == numbers["components"]
         assert numbers[f"extracted_euler_number_{resolution}"] == numbers["euler_number"]
@@ -58,6 +69,7 @@ def test_a_decimated_body_is_exact():
     numbers = check(network, surface, points=4000, resolutions=())
     assert numbers["facet_error"] < 1e-14
     assert numbers["sign_error_distance"] < 1e-13
+    assert_zeros_are_the_surface(numbers)
     assert network.neurons < 4000
     assert network.depth < 60
 
@@ -258,6 +270,26 @@ def test_wrong_arguments_of_unbounded_hypersurfaces():
         slab(np.ones(2), 1.0, 1.0)
     with pytest.raises(UserError, match="parallel"):
         wedge(np.zeros(2), np.ones(2), 2 * np.ones(2))
+
+
+def mirrored(node):
+    """The tree with the two sides of its first dividing plane exchanged."""
+    if isinstance(node, Split):
+        return replace(node, positive=node.negative, negative=node.positive)
+    return replace(node, rest=mirrored(node.rest))
+
+
+def test_zeros_of_a_wrong_partition_differ():
+    surface = shape("polygon_with_holes")
+    divided = partition(surface)
+    assert zero_set(find_walls(divided), surface).differences == 0
+    assert zero_set(find_walls(replace(divided, root=mirrored(divided.root))), surface).differences > 0
+    assert zero_set(find_walls(divided), surface.complement()).differences > 0
+
+
+def test_exact_zeros_face_outwards():
+    corners = find_walls(partition(shape("l_block"))).corners
+    assert np.linalg.det(corners).sum() / 6 == pytest.approx(3.0)
 
 
 def test_extracted_faces_look_outwards():
