@@ -143,7 +143,7 @@ def test_a_clock_that_jumps_changes_nothing(
             written.add((out / "checkpoint.pt").stat().st_mtime_ns)
         time.sleep(0.01)
     assert victim.end() == 0, log.read_text()
-    assert len(written) > 2, "checkpoints are written by the clock that does not jump"
+    assert len(written) >= 2, "checkpoints are written by the clock that does not jump"
     assert results_of(out) == undisturbed[TRAINED]
     assert 0 < json.loads((out / "provenance.json").read_text())["wall_seconds"] < 300
 
