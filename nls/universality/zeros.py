@@ -126,7 +126,7 @@ def _whole_plane(space: Arrangement, plane: int) -> list[Piece]:
     exact = [space.point_in_plane(plane, [far] * (space.dimension - 1), 1)]
     exact += [space.point_in_plane(plane, direction, 0) for direction in around]
     apex, *ends = space.add_points(exact)
-    wedges = [(apex, end) for end in ends]
+    wedges: list[tuple[int, ...]] = [(apex, end) for end in ends]
     if space.dimension == 3:
         wedges = [(apex, *pair) for pair in pairwise([*ends, ends[0]])]
     pieces = []
@@ -209,6 +209,7 @@ def zero_set(found: Walls, surface: Hypersurface) -> ZeroSet:
     zeros = [[vertex[corner] for corner in piece.corners] for piece in found.zeros]
     expected = [[vertex[corner] for corner in piece.corners] for piece in facets]
     balance: Counter[tuple[int, ...]] = Counter()
+    bounds: list[list[tuple[int, ...]]]
     if space.dimension == 2:
         bounds = [[(last,), (first,)] for first, last in zeros + expected]
         signs = [[1, -1]] * len(bounds)
