@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 
-.PHONY: smoke test lint schema clean
+.PHONY: smoke test test-faults lint schema clean
 .DEFAULT_GOAL := smoke
 
 smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
@@ -10,7 +10,10 @@ smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
 	@echo "The report: $(CURDIR)/reports/smoke/report.html"
 
 test: .venv/installed  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/faults --ignore tests/slurm
+
+test-faults: .venv/installed  ## kill, starve and damage runs; start a SLURM cluster of one node (as root, on Debian)
+	$(BIN)/python -m pytest tests/faults tests/slurm
 
 lint: .venv/installed  ## check style, types, import rules and the workflow
 	$(BIN)/ruff check .
