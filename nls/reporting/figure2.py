@@ -67,8 +67,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 def figure(evidence: Evidence) -> Figure:
     """Draw mean and standard deviation against the number of training images, a panel a dataset."""
-    accuracies = _accuracies(read_run(directory) for directory in evidence.complete("figure2"))
-    details = _details(read_run(directory) for directory in evidence.complete("figure2"))
+    records = [read_run(directory) for directory in evidence.complete("figure2")]
+    accuracies, details = _accuracies(records), _details(records)
     panels = max(len(accuracies), 1)
     picture, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 3.6), squeeze=False, layout="constrained")
     for axis, (dataset, fractions) in zip(axes[0], accuracies.items(), strict=False):

@@ -65,8 +65,10 @@ def _section(folder: Path, name: str) -> str:
 
 
 def _table(path: Path) -> str:
-    frame = pd.read_csv(path, keep_default_na=False, dtype=str)
-    rows = frame.to_html(index=False, border=0, escape=True)
+    rows = "<p>No run is complete.</p>"
+    if path.read_text(encoding="utf-8").strip():
+        frame = pd.read_csv(path, keep_default_na=False, dtype=str)
+        rows = frame.to_html(index=False, border=0, escape=True)
     notes = [
         line
         for line in path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
