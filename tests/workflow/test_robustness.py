@@ -1,8 +1,6 @@
 """Table 1 and the black-box tables by Snakemake, on the digits."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,40 +9,12 @@ REPOSITORY = Path(__file__).parents[2]
 ROBUST = ("madry", "trades", "ours", "mma")
 
 
-def snakemake(folder, *targets, config, options=()):
-    """Run Snakemake in an empty directory, as in a fresh checkout."""
-    return subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "snakemake",
-                "--cores",
-                "2",
-                "--snakefile",
-                str(REPOSITORY / "Snakefile"),
-            ),
-            *(
-                "--directory",
-                str(folder),
-                "--configfile",
-                str(REPOSITORY / "config" / config),
-                *options,
-                "--",
-                *targets,
-            ),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder)},
-    )
-
-
 @pytest.mark.workflow
-def test_the_smoke_suite_trains_attacks_and_reports(tmp_path):
-    done = snakemake(tmp_path, "table1", "blackbox", config="smoke.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_smoke_suite_trains_attacks_and_reports(snakemake, tmp_path):
+    done = snakemake(
+        tmp_path, "table1", "blackbox", "--cores", "2", "--configfile", REPOSITORY / "config/smoke.yaml"
+    )
+    assert done.returncode == 0, done.stdout
     reports = tmp_path / "reports" / "smoke"
     for name in ("table1", "blackbox"):
         for ending in ("csv", "md", "tex"):
@@ -69,9 +39,11 @@ def test_the_smoke_suite_trains_attacks_and_reports(tmp_path):
 
 
 @pytest.mark.workflow
-def test_the_paper_config_lists_its_18_trainings(tmp_path):
-    done = snakemake(tmp_path, "table1", config="paper.yaml", options=["--dry-run"])
-    assert done.returncode == 0, done.stdout + done.stderr
-    listed = done.stdout + done.stderr
+def test_the_paper_config_lists_its_18_trainings(snakemake, tmp_path):
+    done = snakemake(
+        tmp_path, "table1", "--cores", "2", "--dry-run", "--configfile", REPOSITORY / "config/paper.yaml"
+    )
+    assert done.returncode == 0, done.stdout
+    listed = done.stdout
     assert listed.count("train and attack ") == 18
     assert "train and attack cifar10-resnet18-ours-0.045: eps_correct 0.045, eps_wrong 0.05" in listed

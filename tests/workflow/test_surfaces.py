@@ -1,9 +1,6 @@
 """Table 2 and Figure 3 by Snakemake, on two virtual bodies."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,22 +8,12 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 
 
-def snakemake(folder, *words):
-    """Run Snakemake in an empty folder, with the words that a person would type in the checkout."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    return subprocess.run(
-        [*command, "--directory", str(folder), "--cores", "2", *words],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )
-
-
 @pytest.mark.workflow
-def test_the_smoke_suite_reconstructs_measures_and_draws(tmp_path):
-    done = snakemake(tmp_path, "table2", "figure3", "--configfile", str(REPOSITORY / "config/smoke.yaml"))
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_smoke_suite_reconstructs_measures_and_draws(snakemake, tmp_path):
+    done = snakemake(
+        tmp_path, "table2", "figure3", "--cores", "2", "--configfile", str(REPOSITORY / "config/smoke.yaml")
+    )
+    assert done.returncode == 0, done.stdout
     reports = tmp_path / "reports" / "smoke"
     for name in ("figure3", "figure3-bodies", "figure3-curves"):
         assert (reports / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -42,10 +29,12 @@ def test_the_smoke_suite_reconstructs_measures_and_draws(tmp_path):
 
 
 @pytest.mark.workflow
-def test_the_paper_config_lists_ten_scans_of_every_method_with_the_papers_settings(tmp_path):
-    done = snakemake(tmp_path, "table2", "--dry-run", "--configfile", str(REPOSITORY / "config/paper.yaml"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    listed = done.stdout + done.stderr
+def test_the_paper_config_lists_ten_scans_of_every_method_with_the_papers_settings(snakemake, tmp_path):
+    done = snakemake(
+        tmp_path, "table2", "--cores", "2", "--dry-run", "--configfile", str(REPOSITORY / "config/paper.yaml")
+    )
+    assert done.returncode == 0, done.stdout
+    listed = done.stdout
     assert listed.count("reconstruct and measure ") == 60
     settings = "width 512, depth 8, steps 50000, batch 10000, optimizer adam, learning_rate 0.0001"
     assert listed.count(settings) == 10
