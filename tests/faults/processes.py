@@ -11,6 +11,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import FrameType
 
+import psutil
+
 PHASES = ("starting", "training", "evaluation", "meshing", "writing", "download")
 WRITERS = {
     "_write",
@@ -72,6 +74,17 @@ def with_jumping_clock(words: list[str]) -> int:
 
 def run_to_end(work: list[str] | Callable[[], object], folder: Path, log: Path) -> int:
     return Watched(work, folder, log).end()
+
+
+def at_work_in(directory: Path) -> psutil.Process:
+    """Return the process of ``nls run`` that is at work in a run directory."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        if "run" in words and "--out" in words[:-1]:
+            out = Path(process.info["cwd"], words[words.index("--out") + 1])
+            if out == directory:
+                return process
+    raise AssertionError(f"nobody is at work in {directory}")
 
 
 def _carry_out(work: list[str] | Callable[[], object], folder: Path, log: Path, phase: ctypes.c_int) -> None:

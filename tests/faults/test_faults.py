@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import Watched, run_to_end, with_jumping_clock
-from workspace import Workspace, make_workspace, results_of
+from processes import Watched, at_work_in, run_to_end, with_jumping_clock
+from workspace import REPOSITORY, Workspace, make_workspace, results_of
 
 pytestmark = pytest.mark.workflow
 TRAINED = "table1/digits-convnet-small-mma"
@@ -161,26 +161,36 @@ def test_two_snakemakes_and_one_that_dies(
 ) -> None:
     here = make_workspace(tmp_path / "work", ("figure2",))
     shutil.copytree(workspace.folder / "data", here.folder / "data")
-    targets = [f"results/faults/{run}/metrics.json" for run in (SVM, HINGE)]
-    first = here.snakemake(*targets)
-    while not list(here.results.glob("figure2/*/checkpoint.pt")):
+    out, target = here.results / SVM, f"results/faults/{SVM}/metrics.json"
+    first = here.snakemake(target)
+    while not (out / "checkpoint.pt").exists():
         assert first.poll() is None, first.communicate()[0]
-        time.sleep(0.02)
-    second = here.snakemake(*targets)
+        time.sleep(0.01)
+    job = at_work_in(out)
+    job.suspend()  # so that it is at work for as long as this takes
+    second = here.snakemake(target)
     output, _ = second.communicate(timeout=120)
     assert second.returncode != 0
     assert "cannot be locked" in output
     assert "--unlock" in output
 
-    first.kill()  # its jobs go on alone
+    first.kill()  # its job is left alone
     first.wait()
-    assert here.snakemake(*targets).wait(120) != 0, "the lock of the dead process holds"
-    assert here.snakemake("--unlock").wait(120) == 0
-    again = here.snakemake(*targets)
+    held = here.snakemake(target)
+    assert held.communicate(timeout=120)[0]
+    assert held.returncode != 0, "the lock of the dead process holds"
+    unlocked = here.snakemake("--unlock")
+    unlocked.communicate(timeout=120)
+    assert unlocked.returncode == 0
+    again = here.snakemake(target)
+    while "another process is at work in it" not in (out / "run.log").read_text():
+        assert again.poll() is None, again.communicate()[0]
+        time.sleep(0.1)
+    job.resume()
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
-    for run in (SVM, HINGE):
-        assert results_of(here.results / run) == undisturbed[run]
+    assert "the run is complete already" in (out / "run.log").read_text()
+    assert results_of(out) == undisturbed[SVM]
 
 
 def test_a_changed_config_runs_what_depends_on_it_again_and_nothing_else(
@@ -191,10 +201,6 @@ def test_a_changed_config_runs_what_depends_on_it_again_and_nothing_else(
     for run in (SVM, HINGE):
         shutil.copytree(workspace.folder / "undisturbed" / run, here.results / run)
     shutil.copytree(workspace.results / "specs" / "figure2", here.results / "specs" / "figure2")
-    # A clock that was set back: everything is from tomorrow.
-    tomorrow = time.time() + 86400
-    for path in here.results.rglob("*"):
-        os.utime(path, (tomorrow, tomorrow))
     before = complete(here)
     config = yaml.safe_load((here.folder / "config.yaml").read_text())
     config["experiments"]["figure2"]["datasets"]["digits"]["losses"]["geometric_svm"] = {
@@ -207,6 +213,33 @@ def test_a_changed_config_runs_what_depends_on_it_again_and_nothing_else(
     assert after[HINGE] == before[HINGE]
     assert after[SVM] != before[SVM]
     assert "0.2" in (here.results / SVM / "spec.yaml").read_text()
+
+
+def test_a_clock_that_was_set_back_is_told_and_costs_no_run(
+    undisturbed: Undisturbed, workspace: Workspace, tmp_path: Path
+) -> None:
+    here = make_workspace(tmp_path / "work", ("figure2",))
+    shutil.copytree(workspace.folder / "data", here.folder / "data")
+    for run in (SVM, HINGE):
+        shutil.copytree(workspace.folder / "undisturbed" / run, here.results / run)
+    shutil.copytree(workspace.results / "specs" / "figure2", here.results / "specs" / "figure2")
+    tomorrow = time.time() + 86400
+    for path in here.results.rglob("*"):
+        os.utime(path, (tomorrow, tomorrow))
+    before = complete(here)
+    output, _ = (snakemake := here.snakemake("figure2")).communicate(timeout=300)
+    assert snakemake.returncode != 0
+    assert "clock skew" in output
+    assert complete(here) == before
+
+    remedy = re.search(r"`(find results [^`]+)`", (REPOSITORY / "docs" / "faults.md").read_text())
+    assert remedy is not None
+    subprocess.run(remedy[1], shell=True, check=True, cwd=here.folder)
+    output, _ = (snakemake := here.snakemake("figure2")).communicate(timeout=300)
+    assert snakemake.returncode == 0, output
+    assert "figure2_run" not in output, "no run was repeated"
+    for run in (SVM, HINGE):
+        assert results_of(here.results / run) == undisturbed[run]
 
 
 def test_a_run_that_fails_fails_alone_and_its_cell_is_missing(workspace: Workspace, tmp_path: Path) -> None:
