@@ -45,14 +45,19 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_text(value: Any) -> str:
+    """Return JSON with sorted keys and Python's shortest float form: equal values give equal bytes."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys and Python's shortest float form: equal values give equal bytes."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    """Write :func:`json_text` whole."""
+    write_text(path, json_text(value))
 
 
-def write_yaml(path: Path, value: Any) -> None:
-    """Write YAML in the order of the mapping."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000))
+def yaml_text(value: Any) -> str:
+    """Return YAML in the order of the mapping."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def write_if_changed(path: Path, text: str) -> bool:

@@ -1,5 +1,6 @@
 """Where a run's numbers come from: code, packages, machine."""
 
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -24,10 +25,11 @@ PACKAGES = (
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Return commit, package versions, Python, platform, device and threads."""
+    """Return commit, fingerprint of the source, package versions, Python, platform, device and threads."""
     return {
         "commit": code_commit(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "source": source_fingerprint(),
+        "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
@@ -41,6 +43,20 @@ def code_commit() -> str | None:
     if commit is None:
         return None
     return commit + ("+changes" if _git(here, "status", "--porcelain", "--", "..") else "")
+
+
+def source_fingerprint() -> str:
+    """Return the SHA-256 of this package's source files, names and contents."""
+    package = Path(__file__).resolve().parents[1]
+    found = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        found.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on, as far as they are installed."""
+    return {name: version for name in PACKAGES if (version := _version(name)) is not None}
 
 
 def _git(folder: Path, *words: str) -> str | None:

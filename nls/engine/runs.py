@@ -1,7 +1,7 @@
 """A run: one spec carried out in one directory."""
 
 import csv
-import hashlib
+import io
 import math
 import resource
 import time
@@ -18,9 +18,10 @@ from torch import Tensor
 
 from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.devices import choose_device
-from nls.engine.files import remove_partial, write_json, write_yaml, written_whole
+from nls.engine.files import json_text, remove_partial, write_json, written_whole, yaml_text
+from nls.engine.finished import put_back_finished, write_finished
 from nls.engine.progress import Progress
-from nls.engine.provenance import describe
+from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec, read_yaml
 from nls.errors import RunError, UserError
@@ -43,16 +44,20 @@ class Run:
         history: rows of ``history.csv``, in the order of the run.
     """
 
-    def __init__(self, directory: Path, spec: RunSpec, device: torch.device) -> None:
+    def __init__(
+        self, directory: Path, spec: RunSpec, made_from: Mapping[str, Any], device: torch.device
+    ) -> None:
         self.directory = directory
         self.device = device
         self.notes: list[str] = []
         self.data: dict[str, Any] = {}
         self.history: list[dict[str, float | int | str]] = []
         self.progress = Progress(directory / HEARTBEAT)
-        identity = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
-        self.checkpoint = Checkpoint(directory, identity, spec.checkpoint_minutes * 60, self.note)
+        self.checkpoint = Checkpoint(
+            directory, made_from["identity"], spec.checkpoint_minutes * 60, self.note
+        )
         self.interruptions = 0
+        self._source = made_from["source"]
         self._began = time.monotonic()
         self._earlier = 0.0
 
@@ -76,6 +81,8 @@ class Run:
         self.interruptions = saved["interruptions"] + 1
         self._earlier = saved["wall_seconds"]
         print(f"resuming after {self._earlier:.0f} s of work", flush=True)
+        if saved["source"] != self._source:
+            self.note("the source of nls was another one when the checkpoint was written")
         return saved["state"]
 
     def offer(self, state: Callable[[], dict[str, Any]]) -> None:
@@ -83,6 +90,7 @@ class Run:
         self.checkpoint.offer(
             lambda: {
                 "state": state(),
+                "source": self._source,
                 "history": self.history,
                 "notes": self.notes,
                 "interruptions": self.interruptions,
@@ -112,8 +120,9 @@ class Run:
 def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
     """Carry out one run; ``metrics.json`` appears last and says that the run is complete.
 
-    A directory that holds the same run already is left alone, and one in which another process is at work (left
-    behind by a Snakemake that died, say) is waited for, so no work is done twice.
+    A directory that holds the same run already is left alone; results that Snakemake deleted after the run had
+    finished are put back; and a directory in which another process is at work (left behind by a Snakemake that
+    died, say) is waited for. So no work is done twice.
 
     Raises:
         UserError: the directory holds another run.
@@ -122,33 +131,48 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with _alone_in(directory):
         resolved = spec.model_dump(mode="json")
+        made_from = {
+            "identity": spec.identity(),
+            "source": source_fingerprint(),
+            "packages": package_versions(),
+        }
         if (directory / METRICS).exists():
             if read_yaml(directory / SPEC) != resolved:
                 raise UserError(f"{directory}: holds another run; choose another --out or delete it")
-            _tidy(directory)
             print(f"{directory}: the run is complete already; delete the directory to run it again")
-            return
-        remove_partial(directory)
-        (directory / FAILURE).unlink(missing_ok=True)
-        make_deterministic(spec.threads)
-        device = choose_device(spec.device)
-        run = Run(directory, spec, device)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        with _reason_kept(directory), run.checkpoint.listening(), run.progress.beating():
-            metrics = recipe(spec, run)
-            _write_history(directory / HISTORY, run.history)
-            provenance = describe(device) | {
-                "started": started,
-                "wall_seconds": round(run.wall_seconds, 2),
-                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-                "interruptions": run.interruptions,
-                "data": run.data,
-                "notes": run.notes,
-            }
-            write_json(directory / PROVENANCE, provenance)
-            write_yaml(directory / SPEC, resolved)
-            write_json(directory / METRICS, metrics)
+        elif put_back_finished(directory, made_from):
+            print(
+                f"{directory}: the run had finished; its results are put back. Delete the directory to run it again"
+            )
+        else:
+            _carry_out(spec, recipe, directory, made_from)
         _tidy(directory)
+
+
+def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Mapping[str, Any]) -> None:
+    remove_partial(directory)
+    (directory / FAILURE).unlink(missing_ok=True)
+    make_deterministic(spec.threads)
+    device = choose_device(spec.device)
+    run = Run(directory, spec, made_from, device)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with _reason_kept(directory), run.checkpoint.listening(), run.progress.beating():
+        metrics = recipe(spec, run)
+        provenance = describe(device) | {
+            "started": started,
+            "wall_seconds": round(run.wall_seconds, 2),
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "interruptions": run.interruptions,
+            "data": run.data,
+            "notes": run.notes,
+        }
+        texts = {
+            HISTORY: _history_text(run.history),
+            PROVENANCE: json_text(provenance),
+            SPEC: yaml_text(spec.model_dump(mode="json")),
+            METRICS: json_text(metrics),
+        }
+        write_finished(directory, made_from, texts)
 
 
 def _tidy(directory: Path) -> None:
@@ -180,9 +204,10 @@ def _reason_kept(directory: Path) -> Iterator[None]:
         raise
 
 
-def _write_history(path: Path, rows: list[dict[str, float | int | str]]) -> None:
+def _history_text(rows: list[dict[str, float | int | str]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

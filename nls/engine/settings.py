@@ -1,6 +1,7 @@
 """Settings read from YAML: strict models whose errors name the file, the key and what is allowed."""
 
 import difflib
+import hashlib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -40,6 +41,17 @@ class RunSpec(Settings):
     def files_read(self) -> list[str]:
         """Further files that the run reads: the user's code and data, the results of other runs."""
         return []
+
+    def needs(self) -> list[str]:
+        """Files that must exist before the run: receipts of its datasets, and the files that it reads."""
+        return [f"{self.data_root}/{name}/complete.json" for name in self.datasets()] + self.files_read()
+
+    def identity(self) -> str:
+        """Fingerprint of the settings and of the contents of the needed files, as far as these are there."""
+        found = hashlib.sha256(self.model_dump_json().encode())
+        for path in map(Path, self.needs()):
+            found.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+        return found.hexdigest()
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -7,10 +7,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
 from pydantic import Field, create_model
 
-from nls.engine.files import write_if_changed
+from nls.engine.files import write_if_changed, yaml_text
 from nls.engine.runs import METRICS, execute
 from nls.engine.settings import Device, RunSpec, Settings, parse, read_yaml
 from nls.errors import UserError
@@ -63,20 +62,11 @@ class Suite:
         """Return the spec of one run."""
         return next(spec for spec in self.specs[experiment] if spec.run == run)
 
-    def needs(self, experiment: str, run: str) -> list[str]:
-        """Return the files that must exist before a run: receipts of its datasets, and what its spec names."""
-        spec = self.spec(experiment, run)
-        receipts = [f"{self.config.data_root}/{name}/complete.json" for name in spec.datasets()]
-        return receipts + spec.files_read()
-
     def write_specs(self) -> None:
         """Write every spec; an unchanged file keeps its time stamp, so only changed runs are run again."""
         for specs in self.specs.values():
             for spec in specs:
-                text = yaml.safe_dump(
-                    spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000
-                )
-                if write_if_changed(spec_file(spec), text):
+                if write_if_changed(spec_file(spec), yaml_text(spec.model_dump(mode="json"))):
                     _make_older(run_directory(spec) / METRICS, spec_file(spec))
 
 

@@ -29,7 +29,7 @@ def test_a_run_leaves_its_files_and_nothing_else(tmp_path):
 
     execute(spec(), recipe, tmp_path)
 
-    names = {path.name for path in tmp_path.iterdir()} - {".lock"}
+    names = {path.name for path in tmp_path.iterdir()} - {".lock", ".finished.json"}
     assert names == {"spec.yaml", "metrics.json", "history.csv", "provenance.json", "weights.safetensors"}
     assert (tmp_path / "metrics.json").read_text() == '{\n  "accuracy": 0.30000000000000004\n}\n'
     assert (tmp_path / "history.csv").read_text() == "step,loss\n0,0.5\n"
@@ -45,6 +45,47 @@ def test_a_complete_run_is_not_done_again_and_another_spec_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds another run"):
         execute(spec(threads=2), lambda *_: {"a": 2}, tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
+
+
+def test_results_that_were_deleted_after_the_end_are_put_back(tmp_path):
+    declared = ["spec.yaml", "metrics.json", "history.csv", "provenance.json"]
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in declared}
+    for name in declared:
+        (tmp_path / name).unlink()
+    execute(spec(), lambda *_: pytest.fail("ran again"), tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in declared} == before
+
+
+def test_results_of_another_spec_or_source_or_input_are_not_put_back(tmp_path, monkeypatch):
+    class Reader(RunSpec):
+        def files_read(self):
+            return ["loss.py"]
+
+    def value(number, **changes):
+        (tmp_path / "run" / "metrics.json").unlink(missing_ok=True)
+        settings = {"suite": "test", "experiment": "none", "run": "one"} | changes
+        execute(Reader(**settings), lambda *_: {"a": number}, tmp_path / "run")
+        return json.loads((tmp_path / "run" / "metrics.json").read_text())["a"]
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loss.py").write_text("one")
+    assert value(1) == 1
+    assert value(2) == 1
+    (tmp_path / "loss.py").write_text("two")
+    assert value(3) == 3
+    assert value(4, threads=2) == 4
+    monkeypatch.setattr("nls.engine.runs.source_fingerprint", lambda: "edited")
+    assert value(5, threads=2) == 5
+
+
+def test_a_checkpoint_of_another_source_is_used_and_told(tmp_path, monkeypatch):
+    with pytest.raises(Interrupted):
+        execute(spec(), counting(20, stop_at=11), tmp_path)
+    monkeypatch.setattr("nls.engine.runs.source_fingerprint", lambda: "edited")
+    execute(spec(), counting(20), tmp_path)
+    (note,) = json.loads((tmp_path / "provenance.json").read_text())["notes"]
+    assert "source of nls was another one" in note
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_seed(tmp_path):

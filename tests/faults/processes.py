@@ -16,11 +16,8 @@ import psutil
 PHASES = ("starting", "training", "evaluation", "meshing", "writing", "download")
 WRITERS = {
     "_write",
-    "write_text",
-    "written_whole",
     "save_weights",
     "write_mesh",
-    "_write_history",
     "_install",
 }
 

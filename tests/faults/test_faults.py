@@ -162,13 +162,13 @@ def test_two_snakemakes_and_one_that_dies(
     here = make_workspace(tmp_path / "work", ("figure2",))
     shutil.copytree(workspace.folder / "data", here.folder / "data")
     out, target = here.results / SVM, f"results/faults/{SVM}/metrics.json"
-    first = here.snakemake(target)
+    first = here.snakemake("--cores", "2", target)
     while not (out / "checkpoint.pt").exists():
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.01)
     job = at_work_in(out)
     job.suspend()  # so that it is at work for as long as this takes
-    second = here.snakemake(target)
+    second = here.snakemake("--cores", "2", target)
     output, _ = second.communicate(timeout=120)
     assert second.returncode != 0
     assert "cannot be locked" in output
@@ -176,13 +176,13 @@ def test_two_snakemakes_and_one_that_dies(
 
     first.kill()  # its job is left alone
     first.wait()
-    held = here.snakemake(target)
+    held = here.snakemake("--cores", "2", target)
     assert held.communicate(timeout=120)[0]
     assert held.returncode != 0, "the lock of the dead process holds"
     unlocked = here.snakemake("--unlock")
     unlocked.communicate(timeout=120)
     assert unlocked.returncode == 0
-    again = here.snakemake(target)
+    again = here.snakemake("--cores", "2", target)
     while "another process is at work in it" not in (out / "run.log").read_text():
         assert again.poll() is None, again.communicate()[0]
         time.sleep(0.1)
@@ -190,6 +190,30 @@ def test_two_snakemakes_and_one_that_dies(
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     assert "the run is complete already" in (out / "run.log").read_text()
+    assert results_of(out) == undisturbed[SVM]
+
+
+def test_a_run_that_ends_after_its_snakemake_died_is_not_repeated(
+    undisturbed: Undisturbed, workspace: Workspace, tmp_path: Path
+) -> None:
+    here = make_workspace(tmp_path / "work", ("figure2",))
+    shutil.copytree(workspace.folder / "data", here.folder / "data")
+    out, target = here.results / SVM, f"results/faults/{SVM}/metrics.json"
+    first = here.snakemake("--cores", "2", target)
+    while not (out / "checkpoint.pt").exists():
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.01)
+    job = at_work_in(out)
+    first.kill()
+    first.wait()
+    job.wait(120)
+    assert results_of(out) == undisturbed[SVM]
+
+    here.snakemake("--unlock").communicate(timeout=120)
+    again = here.snakemake("--cores", "2", target)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    assert "the run had finished; its results are put back" in (out / "run.log").read_text()
     assert results_of(out) == undisturbed[SVM]
 
 
@@ -207,7 +231,7 @@ def test_a_changed_config_runs_what_depends_on_it_again_and_nothing_else(
         "regularization": 0.2
     }
     (here.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    output, _ = (snakemake := here.snakemake("figure2")).communicate(timeout=300)
+    output, _ = (snakemake := here.snakemake("--cores", "2", "figure2")).communicate(timeout=300)
     assert snakemake.returncode == 0, output
     after = complete(here)
     assert after[HINGE] == before[HINGE]
@@ -227,7 +251,7 @@ def test_a_clock_that_was_set_back_is_told_and_costs_no_run(
     for path in here.results.rglob("*"):
         os.utime(path, (tomorrow, tomorrow))
     before = complete(here)
-    output, _ = (snakemake := here.snakemake("figure2")).communicate(timeout=300)
+    output, _ = (snakemake := here.snakemake("--cores", "2", "figure2")).communicate(timeout=300)
     assert snakemake.returncode != 0
     assert "clock skew" in output
     assert complete(here) == before
@@ -235,7 +259,7 @@ def test_a_clock_that_was_set_back_is_told_and_costs_no_run(
     remedy = re.search(r"`(find results [^`]+)`", (REPOSITORY / "docs" / "faults.md").read_text())
     assert remedy is not None
     subprocess.run(remedy[1], shell=True, check=True, cwd=here.folder)
-    output, _ = (snakemake := here.snakemake("figure2")).communicate(timeout=300)
+    output, _ = (snakemake := here.snakemake("--cores", "2", "figure2")).communicate(timeout=300)
     assert snakemake.returncode == 0, output
     assert "figure2_run" not in output, "no run was repeated"
     for run in (SVM, HINGE):
@@ -252,7 +276,7 @@ def test_a_run_that_fails_fails_alone_and_its_cell_is_missing(workspace: Workspa
     config = yaml.safe_load((here.folder / "config.yaml").read_text())
     config["experiments"]["figure2"]["datasets"]["digits"]["losses"]["broken.py:Broken"] = {}
     (here.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    output, _ = (snakemake := here.snakemake("figure2")).communicate(timeout=300)
+    output, _ = (snakemake := here.snakemake("--cores", "2", "figure2")).communicate(timeout=300)
     assert snakemake.returncode != 0
     assert set(complete(here)) == {SVM, HINGE}, output
 

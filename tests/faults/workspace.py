@@ -13,7 +13,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FAULTS = Path(__file__).with_name("faults.yaml")
-UNREPEATABLE = {"provenance.json", "run.log", "benchmark.tsv", ".lock"}
+UNREPEATABLE = {"provenance.json", "run.log", "benchmark.tsv", ".lock", ".finished.json"}
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Workspace:
     def verb(self, run: str, out: Path) -> list[str]:
         return ["run", str(self.spec(run)), "--out", str(out)]
 
-    def snakemake(self, *words: str, cores: int = 2) -> subprocess.Popen[str]:
+    def snakemake(self, *words: str) -> subprocess.Popen[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         return subprocess.Popen(
-            ["snakemake", *words, "--cores", str(cores), "--configfile", "config.yaml"],
+            ["snakemake", *words, "--configfile", "config.yaml"],
             cwd=self.folder,
             env=environment,
             text=True,

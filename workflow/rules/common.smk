@@ -41,7 +41,7 @@ def run_spec(experiment):
 
 def run_needs(experiment):
     """Datasets, files of the user and other runs that a run reads."""
-    return lambda wildcards: SUITE.needs(experiment, wildcards.run)
+    return lambda wildcards: SUITE.spec(experiment, wildcards.run).needs()
 
 
 def run_files(experiment):
