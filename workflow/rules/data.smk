@@ -1,4 +1,9 @@
 # Datasets are fetched once; complete.json is written last and holds their fingerprints.
+# Snakemake itself fetches them, also on a cluster, whose nodes often have no way to the internet.
+localrules:
+    data,
+
+
 rule data:
     output:
         f"{DATA}/{{dataset}}/complete.json",
