@@ -53,9 +53,8 @@ def library_attack(
     classes: int,
     effort: Effort,
     seed: int,
-    batch_size: int = 250,
 ) -> Float[Tensor, "n c h w"]:
-    """Return the attack's points, in the ball; equal seeds give equal points.
+    """Return the attack's points, in the ball, all examples at once; equal seeds give equal points.
 
     Raises:
         UserError: targeted APGD on fewer than four classes, where its loss is not defined; Square in L2
@@ -67,18 +66,13 @@ def library_attack(
         )
     if name == "square" and ball.norm == "l2" and min(images.shape[2:]) < 5:
         raise UserError("Square in L2 needs images of 5 x 5 pixels or more: leave out square and autoattack")
-    if len(images) == 0:
-        return images
     norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
     devices = [images.device] if images.device.type == "cuda" else []
     with under_attack(model), torch.random.fork_rng(devices=devices):
         attacker = _attacker(name, model, classes, effort, eps=ball.eps, norm=norm, seed=seed)
         attacker.set_device(images.device)
-        parts = [
-            attacker(batch, answers).detach()
-            for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True)
-        ]
-    return ball.clip(torch.cat(parts), images)
+        points = attacker(images, labels).detach()
+    return ball.clip(points, images)
 
 
 def _attacker(name: LibraryAttack, model: nn.Module, classes: int, effort: Effort, **common: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,15 @@ from nls.errors import UserError
 
 PGD_ATTACKS: dict[str, Loss] = {"pgd-xent": "xent", "pgd-margin": "margin"}
 ATTACKS = (*PGD_ATTACKS, *LIBRARY_ATTACKS, "autoattack")
+
+# Is handed every piece of some work: its name, and a function that does it. It may return what that function gave
+# before an interruption, and may raise to stop.
+CarryOut = Callable[[str, Callable[[], Tensor]], Tensor]
+
+
+def at_once(work: str, do: Callable[[], Tensor]) -> Tensor:
+    """Do a piece of work, whatever it is called."""
+    return do()
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ def attack(
     precision: Precision = "float32",
     seed: int = 0,
     batch_size: int = 250,
-    before_each: Callable[[str], None] = lambda work: None,
+    carry_out: CarryOut = at_once,
 ) -> AttackReport:
     """Attack a classifier and report what it withstood.
 
@@ -96,7 +106,7 @@ def attack(
         precision: of PGD's gradients; see :func:`pgd`.
         seed: of every random draw; equal seeds give equal reports on one machine.
         batch_size: examples in one forward pass.
-        before_each: is told the work that begins, such as ``pgd-xent, start 3``; it may raise to stop.
+        carry_out: see :data:`CarryOut`; the pieces are a start of PGD and a batch of another attack.
 
     Raises:
         UserError: an unknown attack, ``eps`` < 0, no examples, images outside [0, 1], labels out of range, or
@@ -111,7 +121,6 @@ def attack(
 
     def left_by_pgd(name: str, number: int) -> Tensor:
         """Return where the model withstands PGD from one random start."""
-        before_each(f"{name}, start {number + 1}")
         # One stream a start, so that more starts contain fewer.
         start = ball.random(images, torch_stream(seed, "start", number, device=images.device))
         result = pgd(
@@ -132,31 +141,32 @@ def attack(
 
     for name in attacks:
         if name in PGD_ATTACKS:
-            withstood = torch.stack([left_by_pgd(name, number) for number in range(restarts)])
+            starts = [
+                carry_out(f"{name}, start {number + 1}", partial(left_by_pgd, name, number))
+                for number in range(restarts)
+            ]
+            withstood = torch.stack(starts).to(images.device)
             report.starts[name] = withstood
             report.robust[name] = withstood.all(dim=0)
             report.vanishing[name] = vanishing_share(
                 model, images[rows], labels[rows], PGD_ATTACKS[name], batch_size
             )
 
+    def withstands(name: LibraryAttack, rows: Tensor) -> Tensor:
+        """Return which of these examples, all attacked at once, the model withstands."""
+        points = library_attack(
+            name, model, images[rows], labels[rows], ball, classes=classes, effort=effort, seed=seed
+        )
+        return is_correct(model, points, labels[rows], batch_size)
+
     def left_by(name: LibraryAttack, among: Tensor) -> Tensor:
         """Return where the model withstands ``name``, which works on the examples ``among``."""
-        before_each(name)
-        rows = torch.nonzero(among)[:, 0]
-        points = library_attack(
-            name,
-            model,
-            images[rows],
-            labels[rows],
-            ball,
-            classes=classes,
-            effort=effort,
-            seed=seed,
-            batch_size=batch_size,
-        )
         left = among.clone()
-        if len(rows):
-            left[rows] = is_correct(model, points, labels[rows], batch_size)
+        rows = torch.nonzero(among)[:, 0]
+        for first in range(0, len(rows), batch_size):
+            batch = rows[first : first + batch_size]
+            work = f"{name}, examples {first + 1} to {first + len(batch)} of {len(rows)}"
+            left[batch] = carry_out(work, partial(withstands, name, batch)).to(images.device)
         return left
 
     for name in attacks:

@@ -26,9 +26,13 @@ class Progress:
     def __init__(self, heartbeat: Path | None = None) -> None:
         self.heartbeat = heartbeat
         self._began = time.monotonic()
-        self._phase_began = self._began
-        self._phase: dict[str, str | int] = {"phase": "preparation", "start": 0, "step": 0, "total": 0}
         self._text = ""
+        self.name("preparation")
+
+    def name(self, phase: str) -> None:
+        """Name the work of a phase that has no steps."""
+        self._phase_began = time.monotonic()
+        self._phase: dict[str, str | int] = {"phase": phase, "start": 0, "step": 0, "total": 0}
 
     def steps(self, total: int, label: str, start: int = 0) -> Iterator[int]:
         """Yield ``start … total − 1``; ``label`` names the phase."""

@@ -58,6 +58,7 @@ class Run:
         )
         self.interruptions = 0
         self._source = made_from["source"]
+        self._pieces: dict[str, Tensor] = {}
         self._began = time.monotonic()
         self._earlier = 0.0
 
@@ -77,6 +78,7 @@ class Run:
         if saved is None:
             return None
         self.history = saved["history"]
+        self._pieces = saved["pieces"]
         self.notes = saved["notes"] + self.notes
         self.interruptions = saved["interruptions"] + 1
         self._earlier = saved["wall_seconds"]
@@ -92,11 +94,23 @@ class Run:
                 "state": state(),
                 "source": self._source,
                 "history": self.history,
+                "pieces": self._pieces,
                 "notes": self.notes,
                 "interruptions": self.interruptions,
                 "wall_seconds": self.wall_seconds,
             }
         )
+
+    def once(self, work: str, do: Callable[[], Tensor]) -> Tensor:
+        """Do a piece of work that has no steps; return what it gives, on the CPU.
+
+        Its result travels with the checkpoints: it is not done again after an interruption.
+        """
+        if work not in self._pieces:
+            print(work, flush=True)
+            self.progress.name(work)
+            self._pieces[work] = do().cpu()
+        return self._pieces[work]
 
     def require_finite(self, loss: Tensor | float, **where: int) -> float:
         """Return the loss as a number.

@@ -4,6 +4,8 @@ A run trains one network by one method, attacks it, and records how its accuracy
 of PGD.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,7 +13,19 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from nls.attacks import ATTACKS, NEVER, Ball, Effort, Precision, attack, is_correct, pgd
+from nls.attacks import (
+    ATTACKS,
+    NEVER,
+    Ball,
+    CarryOut,
+    Effort,
+    Loss,
+    Precision,
+    at_once,
+    attack,
+    is_correct,
+    pgd,
+)
 from nls.attacks.report import PGD_ATTACKS
 from nls.data import IMAGE_SETS, load_images
 from nls.engine.runs import Run
@@ -155,9 +169,9 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     method = make_method(row.method, row.settings)
     network, state = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
 
-    def before_each(work: str) -> None:
-        print(f"attack: {work}", flush=True)
+    def carry_out(work: str, do: Callable[[], Tensor]) -> Tensor:
         run.offer(state)
+        return run.once(work, do)
 
     trained_after = run.wall_seconds
     images, labels = images_of(data.test, slice(plan.test_images), run.device)
@@ -175,19 +189,24 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         precision=plan.precision,
         seed=spec.seed,
         batch_size=plan.batch_size,
-        before_each=before_each,
+        carry_out=carry_out,
     )
     few = slice(plan.curve_images)
     run.note(f"training took {trained_after:.0f} s, attacks {run.wall_seconds - trained_after:.0f} s")
     return report.to_dict() | {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "eps_curve": eps_curve(network, images[few], labels[few], plan, spec.seed),
-        "steps_curve": steps_curve(network, images[few], labels[few], plan, spec.seed),
+        "eps_curve": eps_curve(network, images[few], labels[few], plan, spec.seed, carry_out),
+        "steps_curve": steps_curve(network, images[few], labels[few], plan, spec.seed, carry_out),
     }
 
 
 def eps_curve(
-    network: nn.Module, images: Tensor, labels: Tensor, plan: AttackPlan, seed: int
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    plan: AttackPlan,
+    seed: int,
+    carry_out: CarryOut = at_once,
 ) -> dict[str, list[float]]:
     """Return the accuracy that PGD leaves at each radius, for both losses.
 
@@ -196,32 +215,41 @@ def eps_curve(
     """
     curve: dict[str, list[float]] = {"eps": plan.curve_eps}
     clean = is_correct(network, images, labels, plan.batch_size)
+
+    def left_at(radius: float, loss: Loss, rows: Tensor) -> Tensor:
+        ball = Ball(radius)
+        result = pgd(
+            network,
+            images[rows],
+            labels[rows],
+            ball,
+            ball.random(images[rows], torch_stream(seed, "curve", f"pgd-{loss}", device=images.device)),
+            loss=loss,
+            steps=plan.steps,
+            step_size=plan.step_size * (radius / plan.eps if plan.eps else 1),
+            precision=plan.precision,
+            batch_size=plan.batch_size,
+        )
+        return ~result.broken
+
     for name, loss in PGD_ATTACKS.items():
         left, accuracies = clean.clone(), []
         for radius in plan.curve_eps:
             rows = torch.nonzero(left)[:, 0]
-            ball = Ball(radius)
-            start = ball.random(images[rows], torch_stream(seed, "curve", name, device=images.device))
-            result = pgd(
-                network,
-                images[rows],
-                labels[rows],
-                ball,
-                start,
-                loss=loss,
-                steps=plan.steps,
-                step_size=plan.step_size * (radius / plan.eps if plan.eps else 1),
-                precision=plan.precision,
-                batch_size=plan.batch_size,
-            )
-            left[rows] = ~result.broken
+            work = f"curve over eps, {name}, {radius:g}"
+            left[rows] = carry_out(work, partial(left_at, radius, loss, rows)).to(images.device)
             accuracies.append(float(left.double().mean()))
         curve[name] = accuracies
     return curve
 
 
 def steps_curve(
-    network: nn.Module, images: Tensor, labels: Tensor, plan: AttackPlan, seed: int
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    plan: AttackPlan,
+    seed: int,
+    carry_out: CarryOut = at_once,
 ) -> dict[str, list[float]]:
     """Return the accuracy that PGD leaves after each number of steps, from one start, for both losses."""
     steps = sorted({round(plan.curve_steps * share / 20) for share in range(21)})
@@ -229,8 +257,9 @@ def steps_curve(
     ball = Ball(plan.eps)
     start = ball.random(images, torch_stream(seed, "curve", "steps", device=images.device))
     clean = is_correct(network, images, labels, plan.batch_size)
-    for name, loss in PGD_ATTACKS.items():
-        result = pgd(
+
+    def broken_at(loss: Loss) -> Tensor:
+        return pgd(
             network,
             images,
             labels,
@@ -241,9 +270,11 @@ def steps_curve(
             step_size=plan.step_size,
             precision=plan.precision,
             batch_size=plan.batch_size,
-        )
+        ).broken_at
+
+    for name, loss in PGD_ATTACKS.items():
+        broken = carry_out(f"curve over steps, {name}", partial(broken_at, loss)).to(images.device)
         curve[name] = [
-            float((clean & ((result.broken_at == NEVER) | (result.broken_at > step))).double().mean())
-            for step in steps
+            float((clean & ((broken == NEVER) | (broken > step))).double().mean()) for step in steps
         ]
     return curve

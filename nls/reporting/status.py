@@ -69,9 +69,8 @@ def _status(record: RunRecord) -> RunStatus:
         beat = json.loads(heartbeat.read_text(encoding="utf-8"))
     except FileNotFoundError:  # it has not come to its first step, or ended just now
         return RunStatus(record, "waiting")
-    detail = (
-        f"{beat['phase']}, step {beat['step']} of {beat['total']}, {_duration(beat['seconds'])} in this job"
-    )
+    steps = f", step {beat['step']} of {beat['total']}" if beat["total"] else ""
+    detail = f"{beat['phase']}{steps}, {_duration(beat['seconds'])} in this job"
     if age > STALE_SECONDS:
         detail += f"; last sign of life {_duration(age)} ago; the next attempt goes on from its checkpoint"
         return RunStatus(record, "stopped", detail)

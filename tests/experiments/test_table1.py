@@ -1,9 +1,12 @@
 import json
+import os
+import signal
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from nls.attacks import library_attack
 from nls.data import load_images
 from nls.engine.runs import execute
 from nls.errors import Interrupted, UserError
@@ -103,6 +106,32 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, monkeypatch):
     for name in ("metrics.json", "history.csv", "weights.safetensors"):
         assert (tmp_path / "through" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
     assert json.loads((tmp_path / "stopped" / "provenance.json").read_text())["interruptions"] == 1
+
+
+def test_a_run_stopped_in_its_attacks_repeats_none_that_was_done(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = specs(tmp_path, a={"method": "standard"})["a"]
+    plan = spec.attacks.model_copy(update={"attacks": ["pgd-xent", "square"], "batch_size": 8})
+    spec = spec.model_copy(update={"attacks": plan})
+    through = carried_out(spec, tmp_path / "through")
+
+    done = []
+
+    def stopping(name, model, images, *arguments, **settings):
+        done.append(len(images))
+        if len(done) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return library_attack(name, model, images, *arguments, **settings)
+
+    monkeypatch.setattr("nls.attacks.report.library_attack", stopping)
+    with pytest.raises(Interrupted):
+        carried_out(spec, tmp_path / "stopped")
+    assert done == [8, 8]
+    monkeypatch.setattr("nls.attacks.report.pgd", lambda *_, **__: pytest.fail("PGD was done"))
+    assert carried_out(spec, tmp_path / "stopped") == through
+    assert sum(done) == round(through["clean_accuracy"] * through["n"]), (
+        "every correct example was attacked once"
+    )
 
 
 def test_augmented_training_and_sgd_run(tmp_path, monkeypatch):
