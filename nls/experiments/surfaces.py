@@ -363,6 +363,8 @@ def fit(
                 )
             work.history.append({"step": step, **figures})
             work.progress.show(loss=figures["loss"])
+    work.offer(partial(_state, training.steps, figures, parts))
+    work.progress.name("meshing and measuring")
     return {"steps": training.steps, **figures}
 
 
