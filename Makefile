@@ -13,7 +13,7 @@ test: .venv/installed  ## run the tests
 	$(BIN)/python -m pytest --ignore tests/faults --ignore tests/slurm
 
 test-faults: .venv/installed  ## kill, starve and damage runs; start a SLURM cluster of one node (as root, on Debian)
-	$(BIN)/python -m pytest tests/faults tests/slurm
+	$(BIN)/python -m pytest -rs tests/faults tests/slurm
 
 lint: .venv/installed  ## check style, types, import rules and the workflow
 	$(BIN)/ruff check .

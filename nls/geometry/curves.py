@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from nls.errors import UserError
-from nls.geometry.octree import Grid, Level, descend
+from nls.geometry.octree import Grid, descend
 from nls.levelset import Field, project
 
 Polyline = Float[np.ndarray, "n 3"]
@@ -36,8 +36,10 @@ def extract_curves(
     Raises:
         UserError: the two zero level sets do not meet inside the grid.
     """
-    *_, nodes = descend(field, grid, device)
-    points, segments = _segments(nodes, grid)
+    finest = [level for level in descend(field, grid, device) if level.stride == 1]
+    corners = torch.cat([level.corners for level in finest]).cpu().numpy()
+    values = torch.cat([level.values for level in finest]).double().cpu().numpy()
+    points, segments = _segments(corners, values, grid)
     if len(segments) == 0:
         raise UserError(
             "the two level sets do not meet inside the grid, so there is no curve to write: "
@@ -83,9 +85,10 @@ def curve_metrics(curves: list[Polyline], truth: Polyline, points: int = 10_000)
     }
 
 
-def _segments(nodes: Level, grid: Grid) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, "m 2"]]:
+def _segments(
+    corners: Int[np.ndarray, "k 3"], values: Float[np.ndarray, "k 2"], grid: Grid
+) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, "m 2"]]:
     """Return the points in which triangles meet the curve, and the pairs of them that share a tetrahedron."""
-    corners, values = nodes.corners.cpu().numpy(), nodes.values.double().cpu().numpy()
     ids = np.ravel_multi_index(tuple(corners.T), (grid.resolution,) * 3)
     order = np.argsort(ids)
     ids, corners, values = ids[order], corners[order], values[order]

@@ -13,6 +13,8 @@ from nls.levelset import Field, values_and_jacobian, values_of
 
 # Rows in one evaluation of the network: 8 × 512 activations of them stay below 600 MB.
 _ROWS = 1 << 15
+# Cubes that are opened at once: a rough level set of a fine grid has tens of millions of nodes near it.
+_OPENED = 1 << 17
 # The octree starts with about this many cubes along an axis.
 _COARSE_CUBES = 24
 # How far the largest gradient may exceed the largest one at the centres of the coarsest cubes.
@@ -38,7 +40,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Level:
-    """The cubes of one level of the octree.
+    """Cubes of one level of the octree: all of the coarsest one, a part of a finer one.
 
     Attributes:
         corners: first node of every cube, ``(n, 3)``.
@@ -54,7 +56,7 @@ class Level:
 
 
 def descend(field: Field, grid: Grid, device: torch.device | str = "cpu") -> Iterator[Level]:
-    """Yield the levels of an octree around the zero level set, from the whole grid to nodes.
+    """Yield the levels of an octree around the zero level set, from the whole grid to nodes, finer ones in parts.
 
     A cube is opened if every output at its centre is within reach of zero: at most the output's gradient bound
     times half the diagonal of the cube and one cell around it, so that both ends of every edge with a sign
@@ -65,16 +67,28 @@ def descend(field: Field, grid: Grid, device: torch.device | str = "cpu") -> Ite
     axis = torch.arange(0, grid.resolution, stride, device=device, dtype=torch.int32)
     corners = torch.cartesian_prod(axis, axis, axis)
     values, lipschitz = _values_and_bound(field, grid, corners, stride)
-    yield Level(corners, stride, values, lipschitz)
+    level = Level(corners, stride, values, lipschitz)
+    yield level
+    opened = _near(level, grid)
     octants = torch.cartesian_prod(*[torch.arange(2, device=device, dtype=torch.int32)] * 3)
     while stride > 1:
-        reach = lipschitz * (grid.spacing * (stride / 2 + 1) * math.sqrt(3))
-        near = (values.abs() <= reach).all(dim=1)
         stride //= 2
-        corners = (corners[near][:, None, :] + stride * octants).reshape(-1, 3)
-        corners = corners[(corners < grid.resolution).all(dim=1)]
-        values = _values(field, grid, corners, stride, len(lipschitz))
-        yield Level(corners, stride, values, lipschitz)
+        near = []
+        for block in opened.split(_OPENED):
+            corners = (block[:, None, :] + stride * octants).reshape(-1, 3)
+            corners = corners[(corners < grid.resolution).all(dim=1)]
+            values = _values(field, grid, corners, stride, len(lipschitz))
+            level = Level(corners, stride, values, lipschitz)
+            yield level
+            if stride > 1:
+                near.append(_near(level, grid))
+        opened = torch.cat(near) if near else corners[:0]
+
+
+def _near(level: Level, grid: Grid) -> Int[Tensor, "m 3"]:
+    """Return the first nodes of the cubes that the level set may touch."""
+    reach = level.lipschitz * (grid.spacing * (level.stride / 2 + 1) * math.sqrt(3))
+    return level.corners[(level.values.abs() <= reach).all(dim=1)]
 
 
 def _centres(grid: Grid, corners: Tensor, stride: int) -> Float[Tensor, "n 3"]:
