@@ -15,7 +15,6 @@ Process time is given beside wall time: on a shared machine it is the steadier o
 """
 
 import argparse
-import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -190,7 +189,10 @@ def mesh_finely(weights, threads):
     network.load_state_dict(weights)
     began = time.perf_counter()
     faces = len(mesh_zero_level(network, Grid(512)).faces)
-    return time.perf_counter() - began, faces, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # Not ru_maxrss, which starts at the size of the process that this one was started from.
+    status = Path("/proc/self/status").read_text()
+    (peak,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+    return time.perf_counter() - began, faces, peak / 2**20
 
 
 if __name__ == "__main__":
