@@ -44,6 +44,9 @@ class SuiteConfig(Settings):
     )
     device: Device = Field("auto", description="auto takes a GPU where there is one")
     checkpoint_minutes: float = Field(5.0, gt=0, description="time between two checkpoints of a run")
+    max_runtime: int = Field(
+        4320, ge=1, description="minutes at which the time limit of repeated attempts stops to grow"
+    )
     experiments: Experiments = Field(description="what the suite runs")
 
 

@@ -51,11 +51,12 @@ def run_files(experiment):
 
 
 def run_resources(experiment):
-    """What a job asks for; memory and time grow with every attempt."""
+    """What a job asks for; memory and time grow with every attempt, time up to what partitions allow."""
     asked = SUITE.experiment(experiment).resources
+    longest = max(asked.runtime, SUITE.config.max_runtime)
     return {
         "mem_mb": lambda wildcards, attempt: asked.mem_mb * attempt,
-        "runtime": lambda wildcards, attempt: asked.runtime * attempt,
+        "runtime": lambda wildcards, attempt: min(asked.runtime * attempt, longest),
         "gpu": asked.gpu,
     }
 
