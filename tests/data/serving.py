@@ -21,8 +21,8 @@ class Server:
     """Serves a folder on 127.0.0.1; ``rules`` turns a path bad: a list of behaviours, one a request, then good.
 
     Behaviours: "whole", "cut" (half of what is due, then the end), "wrong" (right length, wrong bytes), "404",
-    "hang", "no range" (answers a range request with the whole file), "other range" (answers with a range that
-    nobody asked for).
+    "hang", "late" (waits for ``released``), "no range" (answers a range request with the whole file), "other
+    range" (answers with a range that nobody asked for).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,6 +31,7 @@ class Server:
         self.requests: list[tuple[str, str | None]] = []
         self.sent = 0
         self.over = threading.Event()
+        self.released = threading.Event()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -58,6 +59,8 @@ class Server:
         if rule == "hang":
             self.over.wait()
             return
+        if rule == "late":
+            self.released.wait()
         if rule == "404" or not file.is_file():
             handler.send_error(404)
             return

@@ -199,7 +199,14 @@ class Child:
 
 def test_two_processes_at_once_download_once(serve, archives, tmp_path):
     server = serve(archives.mirror)
+    server.rules[f"/mnist/{archives.names[0]}"] = ["late"]
     both = [Child(tmp_path / "data", server.address, tmp_path / f"{k}.log") for k in range(2)]
+    while not any(
+        "waiting for another process" in child.log.read_text() for child in both if child.log.exists()
+    ):
+        assert all(child.process.is_alive() for child in both)
+        time.sleep(0.02)
+    server.released.set()
     ends = [child.end() for child in both]
     assert [code for code, _ in ends] == [0, 0], ends
     assert sum("waiting for another process" in text for _, text in ends) == 1
