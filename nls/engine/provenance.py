@@ -56,7 +56,8 @@ def source_fingerprint() -> str:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that results depend on, as far as they are installed."""
-    return {name: version for name in PACKAGES if (version := _version(name)) is not None}
+    found = {name: version for name in PACKAGES if (version := _version(name)) is not None}
+    return found | {"torch": torch.__version__}  # with its build for CUDA, which the metadata leave out
 
 
 def _git(folder: Path, *words: str) -> str | None:
