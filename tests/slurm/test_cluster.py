@@ -101,6 +101,25 @@ def test_the_smoke_suite_runs_to_its_report(
 
 
 @pytest.mark.workflow
+def test_runs_that_fail_leave_the_others_of_their_job_alone(cluster: None, tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, ("figure2",), HERE / "slurm.yaml")
+    shutil.copy(HERE / "paced.py", tmp_path)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    plan = config["experiments"]["figure2"]["datasets"]["digits"]
+    plan |= {"fractions": [0.05, 0.1], "losses": {"paced.py:Broken": {}, "paced.py:Hinge": {}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    snakemake = _submit(workspace, "--retries", "0", "figure2")
+    output, _ = snakemake.communicate(timeout=SECONDS)
+    assert snakemake.returncode != 0
+    assert len(_jobs(output)) == 1
+    complete = {path.parent.name for path in workspace.results.glob("figure2/*/metrics.json")}
+    assert complete == {f"digits-{fraction}-Hinge-seeds000-001" for fraction in (0.05, 0.1)}, output
+    table = (tmp_path / "reports" / "slurm" / "figure2.md").read_text()
+    assert table.count("(ValueError: no such luck; log: ") == 2
+    assert table.count("missing: ") == 2
+
+
+@pytest.mark.workflow
 def test_a_job_asks_for_a_gpu_only_where_its_config_says_so(cluster: None, tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, config=HERE / "slurm.yaml")
     config = yaml.safe_load((workspace.folder / "config.yaml").read_text())

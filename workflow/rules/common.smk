@@ -41,7 +41,15 @@ def run_spec(experiment):
 
 def run_needs(experiment):
     """Datasets, files of the user and other runs that a run reads."""
-    return lambda wildcards: SUITE.spec(experiment, wildcards.run).needs()
+
+    def needs(wildcards):
+        if workflow.remote_exec:
+            # On a cluster a group of runs is carried out by a Snakemake that is not told to keep going: a run that
+            # fails would take those after it along. Here is the first place at which it can be told.
+            workflow.execution_settings.keep_going = True
+        return SUITE.spec(experiment, wildcards.run).needs()
+
+    return needs
 
 
 def run_files(experiment):
