@@ -184,3 +184,10 @@ def test_the_paper_is_the_default(snakemake, tmp_path):
     done = snakemake(tmp_path, "--cores", "1", "--dry-run", "figure2")
     assert done.returncode == 0, done.stdout
     assert "results/paper/figure2/mnist-0.005-geometric_svm-seeds090-099" in done.stdout
+
+
+def test_a_repeated_job_asks_for_more_up_to_what_partitions_allow(snakemake, tmp_path):
+    words = ["figure1", "--cores", "1", "--dry-run", "--config", "max_runtime=50"]
+    for attempt, asked in ((1, "runtime=30, gpu=0, mem_mb=2000"), (3, "runtime=50, gpu=0, mem_mb=6000")):
+        done = snakemake(tmp_path, *words, "--attempt", str(attempt))
+        assert done.stdout.count(asked) == 4, done.stdout
