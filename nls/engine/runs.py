@@ -19,7 +19,7 @@ from torch import Tensor
 from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.devices import choose_device
 from nls.engine.files import json_text, remove_partial, write_json, written_whole, yaml_text
-from nls.engine.finished import put_back_finished, write_finished
+from nls.engine.finished import KEPT, put_back_finished, write_finished
 from nls.engine.progress import Progress
 from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
@@ -165,7 +165,8 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
 
 def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Mapping[str, Any]) -> None:
     remove_partial(directory)
-    (directory / FAILURE).unlink(missing_ok=True)
+    for name in (FAILURE, KEPT):  # kept results of another run do not belong to the weights that will be here
+        (directory / name).unlink(missing_ok=True)
     make_deterministic(spec.threads)
     device = choose_device(spec.device)
     run = Run(directory, spec, made_from, device)

@@ -79,6 +79,15 @@ def test_results_of_another_spec_or_source_or_input_are_not_put_back(tmp_path, m
     assert value(5, threads=2) == 5
 
 
+def test_results_are_not_put_back_over_what_another_run_left(tmp_path):
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    (tmp_path / "metrics.json").unlink()
+    with pytest.raises(ZeroDivisionError):
+        execute(spec(threads=2), lambda *_: 1 / 0, tmp_path)
+    execute(spec(), lambda *_: {"a": 3}, tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 3}
+
+
 def test_a_checkpoint_of_another_source_is_used_and_told(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         execute(spec(), counting(20, stop_at=11), tmp_path)
