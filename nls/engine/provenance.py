@@ -25,11 +25,9 @@ PACKAGES = (
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Return commit, fingerprint of the source, package versions, Python, platform, device and threads."""
+    """Return commit, Python, platform, device and threads."""
     return {
         "commit": code_commit(),
-        "source": source_fingerprint(),
-        "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},

@@ -174,6 +174,8 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
     with _reason_kept(directory), run.checkpoint.listening(), run.progress.beating():
         metrics = recipe(spec, run)
         provenance = describe(device) | {
+            "source": made_from["source"],
+            "packages": made_from["packages"],
             "started": started,
             "wall_seconds": round(run.wall_seconds, 2),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

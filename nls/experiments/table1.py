@@ -216,15 +216,15 @@ def eps_curve(
     curve: dict[str, list[float]] = {"eps": plan.curve_eps}
     clean = is_correct(network, images, labels, plan.batch_size)
 
-    def left_at(radius: float, loss: Loss, rows: Tensor) -> Tensor:
+    def left_at(radius: float, name: str, rows: Tensor) -> Tensor:
         ball = Ball(radius)
         result = pgd(
             network,
             images[rows],
             labels[rows],
             ball,
-            ball.random(images[rows], torch_stream(seed, "curve", f"pgd-{loss}", device=images.device)),
-            loss=loss,
+            ball.random(images[rows], torch_stream(seed, "curve", name, device=images.device)),
+            loss=PGD_ATTACKS[name],
             steps=plan.steps,
             step_size=plan.step_size * (radius / plan.eps if plan.eps else 1),
             precision=plan.precision,
@@ -232,12 +232,12 @@ def eps_curve(
         )
         return ~result.broken
 
-    for name, loss in PGD_ATTACKS.items():
+    for name in PGD_ATTACKS:
         left, accuracies = clean.clone(), []
         for radius in plan.curve_eps:
             rows = torch.nonzero(left)[:, 0]
-            work = f"curve over eps, {name}, {radius:g}"
-            left[rows] = carry_out(work, partial(left_at, radius, loss, rows)).to(images.device)
+            work = f"curve over eps, {name}, {radius}"
+            left[rows] = carry_out(work, partial(left_at, radius, name, rows)).to(images.device)
             accuracies.append(float(left.double().mean()))
         curve[name] = accuracies
     return curve

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from processes import Watched, at_work_in, run_to_end, with_jumping_clock
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.workflow
 TRAINED = "table1/digits-convnet-small-mma"
 PANEL = "figure1/cross_entropy"
 SVM = "figure2/digits-0.1-geometric_svm-seeds000-001"
+SVM_METRICS = f"results/faults/{SVM}/metrics.json"
 HINGE = "figure2/digits-0.1-hinge-seeds000-001"
 Undisturbed = dict[str, dict[str, str]]
 
@@ -156,19 +158,37 @@ def complete(workspace: Workspace) -> dict[str, int]:
     }
 
 
-def test_two_snakemakes_and_one_that_dies(
-    undisturbed: Undisturbed, workspace: Workspace, tmp_path: Path
-) -> None:
+@pytest.fixture
+def here(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """A workspace of the test's own, with Figure 2 and its data."""
     here = make_workspace(tmp_path / "work", ("figure2",))
     shutil.copytree(workspace.folder / "data", here.folder / "data")
-    out, target = here.results / SVM, f"results/faults/{SVM}/metrics.json"
-    first = here.snakemake("--cores", "2", target)
-    while not (out / "checkpoint.pt").exists():
-        assert first.poll() is None, first.communicate()[0]
+    return here
+
+
+@pytest.fixture
+def complete_here(here: Workspace, workspace: Workspace, undisturbed: Undisturbed) -> Workspace:
+    """The same, with the runs that nothing disturbed."""
+    for run in (SVM, HINGE):
+        shutil.copytree(workspace.folder / "undisturbed" / run, here.results / run)
+    shutil.copytree(workspace.results / "specs" / "figure2", here.results / "specs" / "figure2")
+    return here
+
+
+def started(here: Workspace) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """Return a Snakemake that was asked for a run, and the process at work in that run, once it has a checkpoint."""
+    snakemake = here.snakemake("--cores", "2", SVM_METRICS)
+    while not (here.results / SVM / "checkpoint.pt").exists():
+        assert snakemake.poll() is None, snakemake.communicate()[0]
         time.sleep(0.01)
-    job = at_work_in(out)
+    return snakemake, at_work_in(here.results / SVM)
+
+
+def test_two_snakemakes_and_one_that_dies(undisturbed: Undisturbed, here: Workspace) -> None:
+    out = here.results / SVM
+    first, job = started(here)
     job.suspend()  # so that it is at work for as long as this takes
-    second = here.snakemake("--cores", "2", target)
+    second = here.snakemake("--cores", "2", SVM_METRICS)
     output, _ = second.communicate(timeout=120)
     assert second.returncode != 0
     assert "cannot be locked" in output
@@ -176,13 +196,13 @@ def test_two_snakemakes_and_one_that_dies(
 
     first.kill()  # its job is left alone
     first.wait()
-    held = here.snakemake("--cores", "2", target)
+    held = here.snakemake("--cores", "2", SVM_METRICS)
     assert held.communicate(timeout=120)[0]
     assert held.returncode != 0, "the lock of the dead process holds"
     unlocked = here.snakemake("--unlock")
     unlocked.communicate(timeout=120)
     assert unlocked.returncode == 0
-    again = here.snakemake("--cores", "2", target)
+    again = here.snakemake("--cores", "2", SVM_METRICS)
     while "another process is at work in it" not in (out / "run.log").read_text():
         assert again.poll() is None, again.communicate()[0]
         time.sleep(0.1)
@@ -194,37 +214,25 @@ def test_two_snakemakes_and_one_that_dies(
 
 
 def test_a_run_that_ends_after_its_snakemake_died_is_not_repeated(
-    undisturbed: Undisturbed, workspace: Workspace, tmp_path: Path
+    undisturbed: Undisturbed, here: Workspace
 ) -> None:
-    here = make_workspace(tmp_path / "work", ("figure2",))
-    shutil.copytree(workspace.folder / "data", here.folder / "data")
-    out, target = here.results / SVM, f"results/faults/{SVM}/metrics.json"
-    first = here.snakemake("--cores", "2", target)
-    while not (out / "checkpoint.pt").exists():
-        assert first.poll() is None, first.communicate()[0]
-        time.sleep(0.01)
-    job = at_work_in(out)
+    out = here.results / SVM
+    first, job = started(here)
     first.kill()
     first.wait()
     job.wait(120)
     assert results_of(out) == undisturbed[SVM]
 
     here.snakemake("--unlock").communicate(timeout=120)
-    again = here.snakemake("--cores", "2", target)
+    again = here.snakemake("--cores", "2", SVM_METRICS)
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     assert "the run had finished; its results are put back" in (out / "run.log").read_text()
     assert results_of(out) == undisturbed[SVM]
 
 
-def test_a_changed_config_runs_what_depends_on_it_again_and_nothing_else(
-    undisturbed: Undisturbed, workspace: Workspace, tmp_path: Path
-) -> None:
-    here = make_workspace(tmp_path / "work", ("figure2",))
-    shutil.copytree(workspace.folder / "data", here.folder / "data")
-    for run in (SVM, HINGE):
-        shutil.copytree(workspace.folder / "undisturbed" / run, here.results / run)
-    shutil.copytree(workspace.results / "specs" / "figure2", here.results / "specs" / "figure2")
+def test_a_changed_config_runs_what_depends_on_it_again_and_nothing_else(complete_here: Workspace) -> None:
+    here = complete_here
     before = complete(here)
     config = yaml.safe_load((here.folder / "config.yaml").read_text())
     config["experiments"]["figure2"]["datasets"]["digits"]["losses"]["geometric_svm"] = {
@@ -240,13 +248,9 @@ def test_a_changed_config_runs_what_depends_on_it_again_and_nothing_else(
 
 
 def test_a_clock_that_was_set_back_is_told_and_costs_no_run(
-    undisturbed: Undisturbed, workspace: Workspace, tmp_path: Path
+    undisturbed: Undisturbed, complete_here: Workspace
 ) -> None:
-    here = make_workspace(tmp_path / "work", ("figure2",))
-    shutil.copytree(workspace.folder / "data", here.folder / "data")
-    for run in (SVM, HINGE):
-        shutil.copytree(workspace.folder / "undisturbed" / run, here.results / run)
-    shutil.copytree(workspace.results / "specs" / "figure2", here.results / "specs" / "figure2")
+    here = complete_here
     tomorrow = time.time() + 86400
     for path in here.results.rglob("*"):
         os.utime(path, (tomorrow, tomorrow))
@@ -266,9 +270,9 @@ def test_a_clock_that_was_set_back_is_told_and_costs_no_run(
         assert results_of(here.results / run) == undisturbed[run]
 
 
-def test_a_run_that_fails_fails_alone_and_its_cell_is_missing(workspace: Workspace, tmp_path: Path) -> None:
-    here = make_workspace(tmp_path / "work", ("figure2",))
-    shutil.copytree(workspace.folder / "data", here.folder / "data")
+def test_a_run_that_fails_fails_alone_and_its_cell_is_missing(
+    undisturbed: Undisturbed, here: Workspace, workspace: Workspace, tmp_path: Path
+) -> None:
     shutil.copytree(workspace.folder / "undisturbed" / HINGE, here.results / HINGE)
     (here.folder / "broken.py").write_text(
         "class Broken:\n    def __call__(self, network, points, labels):\n        raise ValueError('no such luck')\n"
