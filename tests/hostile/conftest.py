@@ -1,0 +1,51 @@
+"""One way to try a hostile input: the real command line, in a folder whose every byte is compared afterwards."""
+
+import hashlib
+
+import pytest
+
+from nls.cli import main
+
+# Folders of packages' caches and of runs, whose logs and locks may stay behind.
+_MAY_CHANGE = ("results/", ".cache/")
+
+
+def contents(folder):
+    """Return a digest of every file below a folder, and what every link points to."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name.startswith(_MAY_CHANGE) or path.is_dir():
+            continue
+        found[name] = (
+            str(path.readlink()) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+    return found
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capfd):
+    """Return a function that runs one command, which must be refused in one line without touching a file.
+
+    It takes the words of the command, the exit code (2: bad input, 1: it cannot go on) and words that the line
+    must hold, and returns the line.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(words, *told, code=2):
+        before = contents(tmp_path)
+        try:
+            found = main([str(word) for word in words])
+        except SystemExit as stop:
+            found = stop.code
+        error = capfd.readouterr().err
+        assert found == code, error
+        lines = [line for line in error.splitlines() if line.strip()]
+        assert len(lines) == 1, error
+        assert "Traceback" not in error
+        for word in told:
+            assert word in error
+        assert contents(tmp_path) == before
+        return lines[0]
+
+    return run
