@@ -9,7 +9,7 @@ from nls.levelset.fields import (
     values_and_jacobian,
     values_of,
 )
-from nls.levelset.newton import Projection, minimal_norm_solution, project, pseudo_inverse
+from nls.levelset.newton import Projection, minimal_norm_solution, project, pseudo_inverse, rows_where
 from nls.levelset.sample_network import SampleNetwork
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "minimal_norm_solution",
     "project",
     "pseudo_inverse",
+    "rows_where",
     "values_and_jacobian",
     "values_of",
 ]

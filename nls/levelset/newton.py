@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nls.levelset.fields import Field, values_and_jacobian
@@ -34,20 +34,24 @@ def project(
     level: float | Float[Tensor, "n l"] = 0.0,
     *,
     context: Sequence[Tensor] = (),
+    known: tuple[Float[Tensor, "n l"], Float[Tensor, "n l *shape"]] | None = None,
     tolerance: float = 1e-5,
     max_iterations: int = 20,
 ) -> Projection:
     """Move every point to the level set by ``p ← p − J†(F(p) − level)`` with ``J† = Jᵀ(J Jᵀ)⁻¹``.
 
-    Each iteration works on the points that have not converged. A point whose Jacobian has lost its rank stops
-    where it is. Nothing is differentiated through, parameters keep their gradients as they were, and the
-    module behind the field keeps its mode.
+    A point whose Jacobian has lost its rank stops where it is. Nothing is differentiated through, parameters
+    keep their gradients as they were, and the module behind the field keeps its mode.
+
+    On a CPU each iteration evaluates the points that have not converged. A GPU would wait for their number, so
+    there every iteration evaluates all points, and those that have converged stay where they are.
 
     Args:
         field: the field; see ``Field``.
         points: where to start, floating point.
         level: the wanted level, one number or a value for each point and output.
         context: further tensors of the field, one row a point.
+        known: F and ``D_x F`` at ``points``, if they have been evaluated already.
         tolerance: largest accepted ``|F(p) − level|``, in units of F.
         max_iterations: the most Newton steps of a point (10 to 20 in the paper).
 
@@ -59,22 +63,33 @@ def project(
     if max_iterations < 0:
         raise ValueError(f"max_iterations must not be negative, not {max_iterations}")
     points = points.detach().clone()
-    levels, jacobian = values_and_jacobian(field, points, context)
+    if known is None:
+        known = values_and_jacobian(field, points, context)
+    levels, jacobian = (value.clone() for value in known)
     target = torch.as_tensor(level, dtype=levels.dtype, device=levels.device).expand_as(levels)
     moving = torch.arange(len(points), device=points.device)
+    found = levels, jacobian
     for _ in range(max_iterations):
-        residual = levels[moving] - target[moving]
-        step, regular = minimal_norm_solution(jacobian[moving], residual)
+        residual = found[0] - target[moving]
+        step, regular = minimal_norm_solution(found[1], residual)
         onward = (residual.abs().amax(dim=1) > tolerance) & regular
-        moving = moving[onward]
+        step = torch.where(onward.view(-1, *[1] * (step.dim() - 1)), step, 0)
+        chosen = rows_where(onward)
+        moving = moving[chosen]
         if len(moving) == 0:
             break
-        points[moving] -= step[onward]
-        levels[moving], jacobian[moving] = values_and_jacobian(
-            field, points[moving], [rows[moving] for rows in context]
-        )
+        points[moving] -= step[chosen]
+        found = values_and_jacobian(field, points[moving], [rows[moving] for rows in context])
+        levels[moving], jacobian[moving] = found
     converged = (levels - target).abs().amax(dim=1) <= tolerance
     return Projection(points, levels, jacobian, converged)
+
+
+def rows_where(flags: Bool[Tensor, " n"]) -> Int[Tensor, " m"]:
+    """Return the rows whose flag is set; on a GPU, which would wait for their number, all rows."""
+    if flags.device.type == "cpu":
+        return flags.nonzero()[:, 0]
+    return torch.arange(len(flags), device=flags.device)
 
 
 def minimal_norm_solution(
@@ -83,7 +98,7 @@ def minimal_norm_solution(
     """Return ``s = J† r``, the smallest solution of ``J s = r``, and where J has full rank (0 elsewhere)."""
     flat = jacobian.flatten(2)
     coefficients, regular = _solve_gram(flat, residual[:, :, None])
-    step = torch.einsum("nld,nl->nd", flat, coefficients[:, :, 0])
+    step = (coefficients.mT @ flat)[:, 0]
     return step.reshape(jacobian.shape[:1] + jacobian.shape[2:]), regular
 
 
@@ -102,6 +117,8 @@ def _solve_gram(flat: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     bounds = torch.finfo(flat.dtype)
     usable = ((length > bounds.tiny**0.5) & (length < bounds.max**0.5)).all(dim=1)
     scale = torch.where(usable[:, None], length, 1.0)
+    if flat.shape[1] == 1:  # J† = Jᵀ / ‖J‖²
+        return torch.where(usable[:, None, None], right / scale[:, :, None].square(), 0.0), usable
     unit = torch.where(usable[:, None, None], flat / scale[:, :, None], 0.0)
     gram = unit @ unit.mT
     factor, info = torch.linalg.cholesky_ex(gram)

@@ -1,10 +1,12 @@
 """The geometric SVM loss (Section 3.1, Eq. 11)."""
 
+from functools import partial
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nls.levelset import SampleNetwork, project
+from nls.levelset import SampleNetwork, project, rows_where, values_and_jacobian
 from nls.objectives.boundary_distance import Norm, distance
 
 
@@ -46,16 +48,16 @@ class GeometricSVM:
         self.tolerance = tolerance
         self.max_iterations = max_iterations
         self._samples = 0
-        self._fallbacks = 0
+        self._fallbacks: Tensor | int = 0
 
     @property
     def fallback_share(self) -> float:
         """Share of the samples so far that took the output-space hinge."""
-        return self._fallbacks / max(self._samples, 1)
+        return float(self._fallbacks) / max(self._samples, 1)
 
     def state_dict(self) -> dict[str, int]:
         """Return the counts behind ``fallback_share``, for checkpoints."""
-        return {"samples": self._samples, "fallbacks": self._fallbacks}
+        return {"samples": self._samples, "fallbacks": int(self._fallbacks)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Put the counts back."""
@@ -65,42 +67,63 @@ class GeometricSVM:
         self, network: nn.Module, points: Float[Tensor, "n *shape"], labels: Float[Tensor, " n"]
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; labels are −1 and +1, the network is scalar."""
-        p_zero, p_minus, p_plus, sampled = self._level_samples(network, points)
-        x, y = points[sampled], labels[sampled]
-        delta = torch.minimum(distance(p_zero, p_minus, self.norm), distance(p_zero, p_plus, self.norm))
-        margin = labels * network(points).flatten()
-        geometric = 1 - torch.sign(margin[sampled].detach()) * distance(x, p_zero, self.norm) / delta
-        output = 1 - margin[~sampled]
-        self._samples += len(y) + len(output)
-        self._fallbacks += len(output)
-        hinge = torch.cat([geometric, output]).clamp_min(0).mean()
-        return hinge + self.regularization * (delta**self.alpha).sum() / len(points)
+        values, jacobian = values_and_jacobian(network, points)
+        p_zero, p_near, rows, sampled = self._level_samples(network, points, values, jacobian)
+        delta = torch.where(sampled[rows], distance(p_zero, p_near, self.norm), 1)
+        side = torch.sign(labels * values[:, 0])[rows]
+        geometric = (1 - side * distance(points[rows], p_zero, self.norm) / delta).clamp_min(0)
+        geometric = geometric + self.regularization * delta**self.alpha
+        others = rows_where(~sampled)
+        output = (1 - labels[others] * network(points[others]).flatten()).clamp_min(0)
+        self._samples += len(points)
+        self._fallbacks = self._fallbacks + (~sampled).sum()
+        total = torch.where(sampled[rows], geometric, 0).sum() + torch.where(sampled[others], 0, output).sum()
+        return total / len(points)
 
-    def _level_samples(self, network: nn.Module, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ``p₀(θ), p₋₁(θ), p₁(θ)`` of the samples that have all three, and which samples these are."""
-        zero = project(network, points, 0.0, tolerance=self.tolerance, max_iterations=self.max_iterations)
-        levels = torch.ones_like(zero.levels)
-        both = project(
-            network,
-            torch.cat([zero.points, zero.points]),
-            torch.cat([-levels, levels]),
-            tolerance=self.tolerance,
-            max_iterations=self.max_iterations,
-        )
-        p_minus, p_plus = both.points.tensor_split(2)
-        delta = torch.minimum(
-            distance(zero.points, p_minus, self.norm), distance(zero.points, p_plus, self.norm)
-        )
+    def _level_samples(
+        self, network: nn.Module, points: Tensor, values: Tensor, jacobian: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return ``p₀(θ)`` and the nearer of ``p₋₁(θ)``, ``p₁(θ)`` in some rows, these rows, and who has all three.
+
+        ``values`` and ``jacobian`` are those of the points. Only the nearer of the two decides Δ, so only that one
+        needs a graph.
+        """
+        reach = partial(project, network, tolerance=self.tolerance, max_iterations=self.max_iterations)
+        zero = reach(points, 0.0, known=(values, jacobian))
         away = distance(points, zero.points, self.norm)
-        converged = zero.converged & both.converged.reshape(2, -1).all(dim=0)
         # A sample on the boundary itself (away = 0) has no direction in which its distance grows.
-        sampled = converged & (away > 0) & (away <= self.radius) & (delta <= self.radius)
-        three = torch.cat([sampled, sampled, sampled])
+        sampled = zero.converged & (away > 0) & (away <= self.radius)
+
+        rows = rows_where(sampled)
+        origin, level, slope = zero.points[rows], zero.levels[rows], zero.jacobian[rows]
+        ones = torch.ones_like(level)
+        both = reach(
+            torch.cat([origin, origin]),
+            torch.cat([-ones, ones]),
+            known=(torch.cat([level, level]), torch.cat([slope, slope])),
+        )
+        apart = distance(torch.cat([origin, origin]), both.points, self.norm).reshape(2, -1)
+        complete = both.converged.reshape(2, -1).all(dim=0) & (apart.amin(dim=0) <= self.radius)
+        sampled = sampled.index_put((rows,), sampled[rows] & complete)
+
+        kept = rows_where(complete)
+        rows, nearer = rows[kept], apart.argmin(dim=0)[kept] * len(complete) + kept
+        # A row without samples holds the point itself and no derivative, so that nothing undefined enters the graph.
+        held, still = _as_column(sampled[rows], points), torch.zeros_like(slope[:1])
         samples = SampleNetwork(
             network,
-            torch.cat([zero.points, both.points])[three],
-            torch.cat([zero.levels, both.levels])[three],
-            torch.cat([zero.jacobian, both.jacobian])[three],
+            torch.cat(
+                [torch.where(held, found, points[rows]) for found in (origin[kept], both.points[nearer])]
+            ),
+            torch.cat([level[kept], both.levels[nearer]]),
+            torch.cat(
+                [torch.where(held[:, None], found, still) for found in (slope[kept], both.jacobian[nearer])]
+            ),
         )()
-        p_zero, p_minus, p_plus = samples.tensor_split(3)
-        return p_zero, p_minus, p_plus, sampled
+        p_zero, p_near = samples.tensor_split(2)
+        return p_zero, p_near, rows, sampled
+
+
+def _as_column(flags: Bool[Tensor, " n"], like: Tensor) -> Bool[Tensor, "n *ones"]:
+    """Return flags that broadcast over the points ``like``."""
+    return flags.view(-1, *[1] * (like.dim() - 1))

@@ -1,8 +1,13 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from nls.errors import UserError
+from nls.levelset import SampleNetwork, newton, project
+from nls.networks.small_convnet import small_convnet
+from nls.objectives import geometric_svm
 from nls.objectives.binary import CrossEntropy, Hinge, make_loss
 from nls.objectives.boundary_distance import BoundaryDistance
 from nls.objectives.geometric_svm import GeometricSVM
@@ -38,6 +43,49 @@ def test_geometric_svm_is_the_soft_margin_svm_for_an_affine_field(samples):
     soft_margin.backward()
     torch.testing.assert_close(value, soft_margin.detach())
     torch.testing.assert_close(by_loss, [network.weight.grad, network.bias.grad])
+
+
+def plain_geometric_svm(network, points, labels, regularization):
+    """Eq. 11 with the hinge for samples without all three projections, every value computed anew."""
+    reach = partial(project, network, tolerance=1e-3, max_iterations=15)
+    found = [reach(points, 0.0)]
+    found += [reach(found[0].points, level) for level in (-1.0, 1.0)]
+    zero, minus, plus = (SampleNetwork(network, each.points, each.levels, each.jacobian)() for each in found)
+    away = (points - zero).flatten(1).abs().amax(dim=1)
+    delta = torch.minimum(*((zero - level).flatten(1).abs().amax(dim=1) for level in (minus, plus)))
+    total, fallbacks = 0.0, 0
+    for i in range(len(points)):
+        if all(each.converged[i] for each in found) and 0 < away[i] <= 1 and delta[i] <= 1:
+            side = torch.sign(labels[i] * network(points[i : i + 1])[0, 0]).detach()
+            total = total + (1 - side * away[i] / delta[i]).clamp_min(0) + regularization / delta[i]
+        else:
+            total = total + (1 - labels[i] * network(points[i : i + 1])[0, 0]).clamp_min(0)
+            fallbacks += 1
+    return total / len(points), fallbacks / len(points)
+
+
+@pytest.mark.parametrize("device", ["cpu", "as on a GPU"])
+def test_geometric_svm_equals_its_plain_form(device, monkeypatch):
+    """Value and gradient, on a network of which part of the samples fall back; with and without active sets."""
+    if device != "cpu":
+        for module in (newton, geometric_svm):
+            monkeypatch.setattr(module, "rows_where", lambda flags: torch.arange(len(flags)))
+    torch.manual_seed(1)
+    network = small_convnet(1, 8, 8).double()
+    with torch.no_grad():
+        network[-1].weight.mul_(20)
+    points = torch.rand(24, 1, 8, 8, dtype=torch.float64)
+    labels = torch.where(torch.rand(24) < 0.5, -1.0, 1.0).double()
+    plain, fallback_share = plain_geometric_svm(network, points, labels, 0.3)
+    assert 0.1 < fallback_share < 0.9
+    by_plain = torch.autograd.grad(plain, list(network.parameters()))
+    loss = GeometricSVM(0.3)
+    value = loss(network, points, labels)
+    assert loss.fallback_share == fallback_share
+    torch.testing.assert_close(value, plain, rtol=0, atol=1e-12)
+    gradients = torch.autograd.grad(value, list(network.parameters()))
+    for gradient, expected in zip(gradients, by_plain, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_geometric_svm_measures_in_linf(samples):
