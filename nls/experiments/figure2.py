@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from nls.data import IMAGE_SETS, ImageDataset, Split, load_images
@@ -29,6 +29,8 @@ from nls.objectives.geometric_svm import GeometricSVM
 LOSSES = {"cross_entropy": CrossEntropy, "hinge": Hinge, "geometric_svm": GeometricSVM}
 # A seed whose accuracy is not this much above the share of the larger class has collapsed to chance.
 COLLAPSE_MARGIN = 0.05
+# Steps between two looks at the loss: a look waits for the GPU.
+_LOOK = 20
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -46,11 +48,22 @@ def _known_loss(name: str) -> str:
 
 
 class Training(Settings):
-    """How every network is trained."""
+    """How a network is trained."""
 
     steps: int = Field(200, ge=1, description="optimisation steps")
     batch_size: int = Field(64, ge=1, description="images of a step, drawn with replacement")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the one-cycle schedule of Adam")
+
+
+class LossPlan(Settings):
+    """One loss; further keys are its settings."""
+
+    model_config = ConfigDict(extra="allow")
+
+    loss: str | None = Field(
+        None, description=f"one of {', '.join(LOSSES)}, or FILE.py:CLASS; null: the name of the entry"
+    )
+    training: Training = Field(Training(), description="keys that differ from the training of the experiment")
 
 
 class DatasetPlan(Settings):
@@ -58,14 +71,16 @@ class DatasetPlan(Settings):
 
     fractions: list[Fraction] = Field(min_length=1, description="shares of the training set, in (0, 1]")
     seeds: int = Field(ge=1, description="number of seeds, 0 … seeds − 1")
-    losses: dict[str, dict[str, Any]] = Field(
-        min_length=1, description="losses with their settings; file.py:Class for one's own"
+    losses: dict[str, LossPlan] = Field(
+        min_length=1, description="rows of the table: a name, and a loss with its settings"
     )
 
     @field_validator("losses")
     @classmethod
-    def _losses(cls, losses: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        return {_known_loss(name): settings for name, settings in losses.items()}
+    def _losses(cls, losses: dict[str, LossPlan]) -> dict[str, LossPlan]:
+        for name, plan in losses.items():
+            _known_loss(plan.loss or name)
+        return losses
 
 
 class Config(ExperimentConfig):
@@ -79,7 +94,7 @@ class Config(ExperimentConfig):
         "test",
         description="validation holds out a tenth of the training set, to choose settings without test data",
     )
-    training: Training = Field(Training(), description="how every network is trained")
+    training: Training = Field(Training(), description="how a network is trained, if its loss does not say")
 
     @field_validator("datasets")
     @classmethod
@@ -93,6 +108,7 @@ class Spec(RunSpec):
     experiment: Literal["figure2"]
     dataset: str
     fraction: Fraction
+    name: str
     loss: str
     loss_settings: dict[str, Any]
     seeds: list[int]
@@ -114,20 +130,23 @@ def expand(config: Config, common: Common) -> list[Spec]:
     specs = []
     for dataset, plan in config.datasets.items():
         for fraction in plan.fractions:
-            for loss, settings in plan.losses.items():
+            for name, chosen in plan.losses.items():
+                own = {key: getattr(chosen.training, key) for key in chosen.training.model_fields_set}
                 for first in range(0, plan.seeds, config.seeds_per_job):
                     seeds = list(range(first, min(first + config.seeds_per_job, plan.seeds)))
-                    name = f"{Path(dataset).stem}-{fraction:g}-{_short(loss)}-seeds{seeds[0]:03d}-{seeds[-1]:03d}"
+                    block = f"seeds{seeds[0]:03d}-{seeds[-1]:03d}"
+                    run_name = f"{Path(dataset).stem}-{fraction:g}-{_short(name)}-{block}"
                     specs.append(
                         Spec(
-                            **common.base("figure2", name, config.threads),
+                            **common.base("figure2", run_name, config.threads),
                             dataset=dataset,
                             fraction=fraction,
-                            loss=loss,
-                            loss_settings=settings,
+                            name=_short(name),
+                            loss=chosen.loss or name,
+                            loss_settings=chosen.model_extra or {},
                             seeds=seeds,
                             evaluate_on=config.evaluate_on,
-                            training=config.training,
+                            training=config.training.model_copy(update=own),
                         )
                     )
     return specs
@@ -165,10 +184,9 @@ def _one_seed(
     classes = int(train.labels.max()) + 1
     chosen = _subset(seed, _training_images(spec, train), train)
     x, y = _to_device(train, chosen, classes, run.device)
-    torch.manual_seed(stream_seed(seed, "initialisation"))
-    network = small_convnet(*train.images.shape[1:]).to(run.device)
+    network = _network(seed, train).to(run.device)
     loss_of = make_loss(spec.loss, LOSSES, spec.loss_settings)
-    batches = torch_stream(seed, "batches")
+    batches = torch_stream(seed, "batches", device=run.device)
     optimizer = torch.optim.Adam(network.parameters(), spec.training.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, spec.training.learning_rate, total_steps=spec.training.steps, pct_start=0.1
@@ -182,21 +200,22 @@ def _one_seed(
     if isinstance(loss_of, Stateful):
         parts["loss"] = loss_of
     start = 0
-    if saved is not None:
+    if saved is None:
+        torch.manual_seed(stream_seed(seed, "loss"))  # a loss of the user's may draw from torch's own stream
+    else:
         start = saved["step"]
         restore(parts, saved)
+    size = (min(spec.training.batch_size, len(x)),)
     for step in run.progress.steps(spec.training.steps, f"seed {seed}", start):
         run.offer(partial(_state, results, step, parts))
-        batch = torch.randint(len(x), (min(spec.training.batch_size, len(x)),), generator=batches).to(
-            run.device
-        )
+        batch = torch.randint(len(x), size, generator=batches, device=run.device)
         loss = loss_of(network, x[batch], y[batch])
-        value = run.require_finite(loss, step=step, seed=seed)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 20 == 0:
+        if step % _LOOK == 0 or step + 1 == spec.training.steps:
+            value = run.require_finite(loss, step=step, seed=seed)
             run.history.append({"seed": seed, "step": step, "loss": value})
     return {
         "accuracy": _accuracy(network, test, classes, run.device),
@@ -205,6 +224,13 @@ def _one_seed(
         ),
         "fallback_share": float(getattr(loss_of, "fallback_share", 0.0)),
     }
+
+
+def _network(seed: int, train: Split) -> nn.Module:
+    """Return the seed's network; torch's own random state, restored from a checkpoint perhaps, stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream_seed(seed, "initialisation"))
+        return small_convnet(*train.images.shape[1:])
 
 
 def _state(results: list[dict[str, float]], step: int, parts: Mapping[str, Part]) -> dict[str, Any]:
@@ -257,5 +283,5 @@ def _accuracy(network: nn.Module, split: Split, classes: int, device: torch.devi
     return right / len(split.labels)
 
 
-def _short(loss: str) -> str:
-    return loss.rsplit(":", 1)[-1]
+def _short(name: str) -> str:
+    return name.rsplit(":", 1)[-1]

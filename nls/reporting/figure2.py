@@ -31,6 +31,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         records = [read_run(directory) for directory in directories]
         accuracies = _accuracies(records)
         details = _details(records)
+        trained = {_key(record): record.spec["training"] for record in records}
         for dataset, fractions in accuracies.items():
             for fraction, losses in sorted(fractions.items()):
                 for loss, seeds in losses.items():
@@ -41,6 +42,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                         "fraction": fraction,
                         "images": images,
                         "loss": NAMES.get(loss, loss),
+                        "steps": trained[dataset, fraction, loss]["steps"],
+                        "learning rate": trained[dataset, fraction, loss]["learning_rate"],
                         "source": source,
                         "seeds": len(values),
                         "mean": 100 * values.mean(),
@@ -55,13 +58,14 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                         row[f"95% low ({NAMES[baseline]})"] = None if same else low
                         row[f"95% high ({NAMES[baseline]})"] = None if same else high
                     rows.append(row)
+    records = [*map(read_run, evidence.complete("figure2")), *map(read_run, evidence.reference("figure2"))]
     notes = [
-        "Accuracies, deviations and differences are percent of the test set; every seed counts.",
+        f"Accuracies, deviations and differences are percent of {_measured_on(records)}; every seed counts.",
         "collapsed: seeds less than 5 points above the share of the larger class. fallback: percent of the samples "
         "that took the output-space hinge because their level set samples were not to be believed.",
     ]
     frame = pd.DataFrame(rows)
-    percents = frame.columns.difference(["fraction"])
+    percents = frame.columns.difference(["fraction", "learning rate"])
     return frame.round(dict.fromkeys(percents, 2)), notes + missing_notes(evidence.missing("figure2"))
 
 
@@ -93,7 +97,7 @@ def figure(evidence: Evidence) -> Figure:
         axis.minorticks_off()
         axis.set_title(f"{dataset} ({min(seeds)} seeds)" if len(seeds) == 1 else dataset)
         axis.set_xlabel("training images")
-        axis.set_ylabel("test accuracy (%)")
+        axis.set_ylabel(f"accuracy on {_measured_on(records)} (%)")
         axis.legend(loc="lower right")
     if not accuracies:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
@@ -116,15 +120,25 @@ def paired_difference(
     return mean, mean - half, mean + half
 
 
+def _measured_on(records: Iterable[RunRecord]) -> str:
+    """Return what the runs were measured on, in words."""
+    named = {"test": "the test set", "validation": "a tenth of the training set, held out"}
+    return " or ".join(sorted({named[record.spec["evaluate_on"]] for record in records}) or ["the test set"])
+
+
+def _key(record: RunRecord) -> tuple[str, float, str]:
+    """Return the row of the table that a run belongs to."""
+    return Path(record.spec["dataset"]).stem, record.spec["fraction"], record.spec["name"]
+
+
 def _accuracies(records: Iterable[RunRecord]) -> Accuracies:
     found: Accuracies = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for record in records:
-        spec, metrics = record.spec, record.metrics
+        metrics = record.metrics
         assert metrics is not None
         accuracies = dict(zip(metrics["seeds"], metrics["accuracy"], strict=True))
-        found[Path(spec["dataset"]).stem][spec["fraction"]][spec["loss"].rsplit(":", 1)[-1]].update(
-            accuracies
-        )
+        dataset, fraction, name = _key(record)
+        found[dataset][fraction][name].update(accuracies)
     return found
 
 
@@ -134,9 +148,9 @@ def _details(records: Iterable[RunRecord]) -> dict[tuple[str, float, str], tuple
     shares: dict[tuple[str, float, str], list[float]] = defaultdict(list)
     images: dict[tuple[str, float, str], int] = {}
     for record in records:
-        spec, metrics = record.spec, record.metrics
+        metrics = record.metrics
         assert metrics is not None
-        key = (Path(spec["dataset"]).stem, spec["fraction"], spec["loss"].rsplit(":", 1)[-1])
+        key = _key(record)
         images[key] = metrics["training_images"]
         collapsed[key] += sum(metrics["collapsed"])
         shares[key] += metrics["fallback_share"]
