@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -100,7 +100,6 @@ def test_broken_at_tells_the_first_wrong_iterate(examples):
         assert torch.equal(fewer.broken, expected)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     eps=st.floats(0, 1),
     norm=st.sampled_from(["linf", "l2"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -143,7 +143,6 @@ def test_bad_files_are_named(tmp_path):
         load_images("mnits", tmp_path)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     images=hnp.arrays(
         np.uint8, st.tuples(st.integers(1, 8), st.sampled_from([1, 3]), st.just(2), st.just(3))

@@ -92,7 +92,7 @@ def test_what_others_write(tmp_path, encoding):
     np.testing.assert_allclose(read_points(tmp_path / "mesh.ply"), mesh.vertices, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     points=hnp.arrays(
         np.float32, st.tuples(st.integers(1, 20), st.just(3)), elements=st.floats(-1e6, 1e6, width=32)

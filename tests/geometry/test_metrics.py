@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nls.geometry.metrics import chamfer, chamfer_of_meshes, surface_metrics
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**31))
 def test_chamfer_equals_brute_force(first, second, seed):
     random = np.random.default_rng(seed)

@@ -1,11 +1,10 @@
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nls.geometry.neighbours import Neighbours
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 200), st.sampled_from([2, 3]), st.integers(0, 2**31))
 def test_equals_all_pairs(points, queries, dimension, seed):
     draws = torch.Generator().manual_seed(seed)

@@ -1,20 +1,20 @@
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nls.levelset import false_position
 
 
-@settings(max_examples=30, deadline=None)
 @given(level=st.floats(-0.9, 0.9), seed=st.integers(0, 1000))
+@example(level=0.8693918135453168, seed=357)
 def test_a_root_of_a_monotone_field_is_found_on_the_segment(level, seed):
     torch.manual_seed(seed)
     start, end = -2 - torch.rand(7, 3).double(), 2 + torch.rand(7, 3).double()
     roots = false_position(lambda x: x.sum(dim=1).tanh(), start, end, level=level, max_iterations=60)
     assert roots.bracketed.all()
-    torch.testing.assert_close(
-        roots.points.sum(dim=1).tanh(), torch.full((7,), level).double(), atol=1e-5, rtol=0
-    )
+    values, wanted = roots.points.sum(dim=1).tanh(), torch.full((7,), level, dtype=torch.float64)
+    torch.testing.assert_close(values, wanted, atol=1e-5 + 1e-12, rtol=0)  # the tolerance, and its rounding
+    torch.testing.assert_close(values - level, roots.values, atol=1e-12, rtol=0)
     along = ((roots.points - start) / (end - start)).std(dim=1)
     torch.testing.assert_close(along, torch.zeros(7).double(), atol=1e-9, rtol=0)
 

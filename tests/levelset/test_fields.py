@@ -1,5 +1,5 @@
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -7,7 +7,6 @@ from nls.levelset import ClassMargin, class_margin, evaluation_mode, values_and_
 from nls.networks.mlp import mlp
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     outputs=st.integers(1, 3),
     count=st.integers(0, 5),

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -8,7 +8,6 @@ from nls.levelset import minimal_norm_solution, project, pseudo_inverse
 from nls.networks.mlp import mlp
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     outputs=st.integers(1, 3),
     count=st.integers(1, 6),
@@ -65,7 +64,6 @@ def test_dependent_rows_have_no_step():
     torch.testing.assert_close(step[1], torch.tensor([1.0, 1e12]))
 
 
-@settings(max_examples=25, deadline=None)
 @given(outputs=st.integers(1, 3), scale=st.sampled_from([1e-10, 1.0, 1e10]), seed=st.integers(0, 100))
 def test_pseudo_inverse_equals_the_library_at_any_scale(outputs, scale, seed):
     torch.manual_seed(seed)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nls.errors import UserError
@@ -186,7 +186,6 @@ def fan(heights):
     return from_mesh(trimesh.Trimesh(vertices, faces, process=False))
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=3, max_size=9))
 def test_many_planes_through_one_vertex(heights):
     surface = fan(heights)
@@ -203,7 +202,6 @@ def test_many_planes_through_one_vertex(heights):
     assert (((values > 0) == inside) | (np.abs(values) < 1e-14)).all()
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0.2, 2.0), min_size=3, max_size=24), st.floats(0, 6.3))
 def test_star_shaped_polygons(radii, turn):
     angle = turn + 2 * np.pi * np.arange(len(radii)) / len(radii)

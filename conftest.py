@@ -1,0 +1,71 @@
+"""What every test can rely on: fixed examples, and a process that earlier tests left as they found it."""
+
+import os
+import random
+import sys
+
+# One thread a process, before numpy and torch start their own: tests run beside one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# A slow machine is no fault of a property, and examples of earlier sessions would make sessions differ.
+_ALWAYS = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("fixed", derandomize=True, max_examples=25, **_ALWAYS)
+settings.register_profile("random", max_examples=500, print_blob=True, **_ALWAYS)
+settings.load_profile("fixed")
+
+
+@pytest.fixture(scope="session")
+def chance_seed(request):
+    """The seed of ``--hypothesis-seed``, for tests that draw on their own; 0 without one."""
+    return int(request.config.getoption("hypothesis_seed") or 0)
+
+
+@pytest.fixture(autouse=True)
+def _as_found():
+    """Start every test from the same state of the process, and put back what it changes."""
+    before = _state()
+    torch.set_num_threads(1)
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    yield
+    _restore(before)
+
+
+def _state():
+    return {
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),
+        "modules": set(sys.modules),
+        "random": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "only warn": torch.is_deterministic_algorithms_warn_only_enabled(),
+    }
+
+
+def _restore(before):
+    running = os.environ.get("PYTEST_CURRENT_TEST")
+    if {**os.environ, "PYTEST_CURRENT_TEST": ""} != {**before["environment"], "PYTEST_CURRENT_TEST": ""}:
+        os.environ.clear()
+        os.environ.update(before["environment"] | {"PYTEST_CURRENT_TEST": running})
+    os.chdir(before["folder"])
+    for name in set(sys.modules) - before["modules"]:
+        if name.startswith("nls_user_"):
+            del sys.modules[name]
+    random.setstate(before["random"])
+    np.random.set_state(before["numpy"])
+    torch.set_rng_state(before["torch"])
+    torch.set_num_threads(before["threads"])
+    torch.set_default_dtype(before["dtype"])
+    torch.set_grad_enabled(before["gradients"])
+    torch.use_deterministic_algorithms(before["deterministic"], warn_only=before["only warn"])
