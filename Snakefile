@@ -4,7 +4,7 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if "suite" not in config:
+if "suite" not in config and not workflow.configfiles:
 
     configfile: f"{workflow.basedir}/config/paper.yaml"
 
@@ -26,6 +26,10 @@ rule all:
     input:
         [getattr(rules, target).input for target in TARGETS if target != "report"],
         [f"{REPORTS}/report.html"] if not TARGETS or "report" in TARGETS else [],
+
+
+onstart:
+    SUITE.write_specs()
 
 
 onerror:

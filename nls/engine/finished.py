@@ -1,33 +1,115 @@
-"""The results of a finished run, kept where Snakemake does not delete them.
+"""Finished runs: what shows that a run is whole, and its results kept where Snakemake does not delete them.
+
+The provenance of a run holds the checksum of every other file of it, so damage shows before a figure is used.
 
 Before Snakemake tries a job again it deletes what the job declares as its output, also that of a run which had
 finished: in a group of runs of which another one was cancelled, or while no Snakemake was alive to see it.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nls.engine.files import write_json, write_text
+from nls.engine.files import json_text, write_json, write_text
 
 KEPT = ".finished.json"
+PROVENANCE = "provenance.json"
+# What lies beside a run's results: its log, what Snakemake measures, and what only an unfinished run needs.
+_NO_RESULTS = ("run.log", "benchmark.tsv", "progress.json", "checkpoint*.pt", ".*")
+
+
+class DamagedRunError(Exception):
+    """A file of a run that cannot be read, told in a few words that name it."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run.
+
+    Raises:
+        DamagedRunError: the file is missing, or holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DamagedRunError(f"{path.name} is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedRunError(f"{path.name} is damaged") from error
+    if not isinstance(value, dict):
+        raise DamagedRunError(f"{path.name} is damaged")
+    return value
+
+
+def checksums(directory: Path, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of every result in a run directory, and of the texts still to be written, by name."""
+    names = [
+        path.name
+        for path in directory.iterdir()
+        if path.is_file() and not any(path.match(pattern) for pattern in _NO_RESULTS)
+    ]
+    found = {name: _checksum((directory / name).read_bytes()) for name in names}
+    found |= {name: _checksum(text) for name, text in texts.items()}
+    return dict(sorted(found.items()))
+
+
+def require_whole(directory: Path) -> None:
+    """Compare every file of a complete run with its checksum.
+
+    Raises:
+        DamagedRunError: a file is missing or is not what the run wrote.
+    """
+    provenance = read_json(directory / PROVENANCE)
+    if provenance.pop("checksum", None) != _checksum(json_text(provenance)):
+        raise DamagedRunError(f"{PROVENANCE} is damaged")
+    _compare(directory, provenance["files"])
+
+
+def sealed(provenance: Mapping[str, Any]) -> str:
+    """Return the text of a provenance with its own checksum in it."""
+    return json_text({**provenance, "checksum": _checksum(json_text(provenance))})
+
+
+def _checksum(content: str | bytes) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def _compare(directory: Path, files: Mapping[str, str]) -> None:
+    for name, checksum in files.items():
+        path = directory / Path(name).name
+        if not path.is_file():
+            raise DamagedRunError(f"{name} is missing")
+        if _checksum(path.read_bytes()) != checksum:
+            raise DamagedRunError(f"{name} is damaged")
 
 
 def write_finished(directory: Path, made_from: Mapping[str, Any], texts: Mapping[str, str]) -> None:
     """Keep the texts of a run's files, by name, with what they were made from; then write the files in this order."""
     write_json(directory / KEPT, {"made_from": made_from, "files": list(texts.items())})
-    put_back_finished(directory, made_from)
+    for name, text in texts.items():
+        write_text(directory / name, text)
 
 
 def put_back_finished(directory: Path, made_from: Mapping[str, Any]) -> bool:
-    """Write the kept files again; return False if there are none that were made from the same."""
+    """Write the kept files again; return False, and say why, if they or the run's other files are not all there."""
+    if not (directory / KEPT).exists():
+        return False
     try:
-        kept = json.loads((directory / KEPT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        kept = read_json(directory / KEPT)
+        if kept.get("made_from") != made_from:
+            return False
+        try:
+            texts = {str(name): str(text) for name, text in kept["files"]}
+            files = dict(json.loads(texts[PROVENANCE])["files"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedRunError(f"{KEPT} is damaged") from error
+        for name, text in texts.items():
+            if name in files and files.pop(name) != _checksum(text):
+                raise DamagedRunError(f"{KEPT} is damaged")
+        _compare(directory, files)
+    except DamagedRunError as problem:
+        print(f"{directory}: the run had finished, but {problem}; running it again")
         return False
-    if kept["made_from"] != made_from:
-        return False
-    for name, text in kept["files"]:
+    for name, text in texts.items():
         write_text(directory / name, text)
     return True

@@ -19,15 +19,24 @@ from torch import Tensor
 from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.devices import choose_device
 from nls.engine.files import json_text, remove_partial, write_json, written_whole, yaml_text
-from nls.engine.finished import KEPT, put_back_finished, write_finished
+from nls.engine.finished import (
+    KEPT,
+    PROVENANCE,
+    DamagedRunError,
+    checksums,
+    put_back_finished,
+    require_whole,
+    sealed,
+    write_finished,
+)
 from nls.engine.progress import Progress
 from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
-from nls.engine.settings import RunSpec, read_yaml
+from nls.engine.settings import RunSpec, deciding, read_yaml
 from nls.errors import RunError, UserError
 
 SPEC, METRICS, HISTORY = "spec.yaml", "metrics.json", "history.csv"
-PROVENANCE, FAILURE, HEARTBEAT = "provenance.json", "failure.json", "progress.json"
+FAILURE, HEARTBEAT = "failure.json", "progress.json"
 
 Spec = TypeVar("Spec", bound=RunSpec)
 Recipe = Callable[[Spec, "Run"], Mapping[str, Any]]
@@ -150,9 +159,7 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
             "source": source_fingerprint(),
             "packages": package_versions(),
         }
-        if (directory / METRICS).exists():
-            if read_yaml(directory / SPEC) != resolved:
-                raise UserError(f"{directory}: holds another run; choose another --out or delete it")
+        if _is_complete(directory, resolved):
             print(f"{directory}: the run is complete already; delete the directory to run it again")
         elif put_back_finished(directory, made_from):
             print(
@@ -163,9 +170,24 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
         _tidy(directory)
 
 
+def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
+    """Tell whether the directory holds this run, whole; say what is damaged in one that does not."""
+    if not (directory / METRICS).exists():
+        return False
+    try:
+        require_whole(directory)
+    except DamagedRunError as problem:
+        print(f"{directory}: {problem}; running it again")
+        return False
+    if deciding(read_yaml(directory / SPEC)) != deciding(resolved):
+        raise UserError(f"{directory}: holds another run; choose another --out or delete it")
+    return True
+
+
 def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Mapping[str, Any]) -> None:
     remove_partial(directory)
-    for name in (FAILURE, KEPT):  # kept results of another run do not belong to the weights that will be here
+    # Results of another run do not belong to the weights that will be here.
+    for name in (FAILURE, KEPT, METRICS):
         (directory / name).unlink(missing_ok=True)
     make_deterministic(spec.threads)
     device = choose_device(spec.device)
@@ -173,6 +195,11 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with _reason_kept(directory), run.checkpoint.listening(), run.progress.beating():
         metrics = recipe(spec, run)
+        texts = {
+            HISTORY: _history_text(run.history),
+            SPEC: yaml_text(spec.model_dump(mode="json")),
+            METRICS: json_text(metrics),
+        }
         provenance = describe(device) | {
             "source": made_from["source"],
             "packages": made_from["packages"],
@@ -182,14 +209,9 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
             "interruptions": run.interruptions,
             "data": run.data,
             "notes": run.notes,
+            "files": checksums(directory, texts),
         }
-        texts = {
-            HISTORY: _history_text(run.history),
-            PROVENANCE: json_text(provenance),
-            SPEC: yaml_text(spec.model_dump(mode="json")),
-            METRICS: json_text(metrics),
-        }
-        write_finished(directory, made_from, texts)
+        write_finished(directory, made_from, {PROVENANCE: sealed(provenance)} | texts)
 
 
 def _tidy(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -47,11 +48,31 @@ class RunSpec(Settings):
         return [f"{self.data_root}/{name}/complete.json" for name in self.datasets()] + self.files_read()
 
     def identity(self) -> str:
-        """Fingerprint of the settings and of the contents of the needed files, as far as these are there."""
-        found = hashlib.sha256(self.model_dump_json().encode())
+        """Fingerprint of what decides the results: these settings, and the contents of the needed files."""
+        found = hashlib.sha256(repr(deciding(self.model_dump(mode="json"))).encode())
         for path in map(Path, self.needs()):
             found.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
         return found.hexdigest()
+
+
+# Settings of a run that say where and how it is carried out, not what it computes.
+_NOT_DECIDING = ("device", "data_root", "checkpoint_minutes")
+
+
+def deciding(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run's spec that decide its results."""
+    return {key: value for key, value in spec.items() if key not in _NOT_DECIDING}
+
+
+def first_difference(spec: Any, other: Any, key: str = "") -> str | None:
+    """Return the first key in which two specs differ, with both values in words; None if they are equal."""
+    if isinstance(spec, dict) and isinstance(other, dict):
+        for name in dict.fromkeys((*spec, *other)):
+            place = f"{key}.{name}" if key else str(name)
+            if found := first_difference(spec.get(name), other.get(name), place):
+                return found
+        return None
+    return None if spec == other else f"{key} {spec}, not {other}"
 
 
 Model = TypeVar("Model", bound=BaseModel)

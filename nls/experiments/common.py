@@ -38,11 +38,16 @@ class Common(Settings):
         return self.model_dump() | {"experiment": experiment, "run": run, "threads": threads}
 
 
+def results_directory(suite: str) -> Path:
+    """Return ``results/<suite>``."""
+    return Path("results") / suite
+
+
 def run_directory(spec: RunSpec) -> Path:
     """Return ``results/<suite>/<experiment>/<run>``."""
-    return Path("results") / spec.suite / spec.experiment / spec.run
+    return results_directory(spec.suite) / spec.experiment / spec.run
 
 
 def spec_file(spec: RunSpec) -> Path:
     """Return where the suite keeps the spec of a run, ``results/<suite>/specs/<experiment>/<run>.yaml``."""
-    return Path("results") / spec.suite / "specs" / spec.experiment / f"{spec.run}.yaml"
+    return results_directory(spec.suite) / "specs" / spec.experiment / f"{spec.run}.yaml"

@@ -14,7 +14,7 @@ from nls.engine.runs import METRICS, execute
 from nls.engine.settings import Device, RunSpec, Settings, parse, read_yaml
 from nls.errors import UserError
 from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2, universality
-from nls.experiments.common import Common, ExperimentConfig, run_directory, spec_file
+from nls.experiments.common import Common, ExperimentConfig, results_directory, run_directory, spec_file
 
 RECIPES: dict[str, ModuleType] = {
     "figure1": figure1,
@@ -25,6 +25,10 @@ RECIPES: dict[str, ModuleType] = {
     "figure3": figure3,
     "universality": universality,
 }
+
+
+# Braces would be wildcards to Snakemake; a line break, or nothing, is no path.
+_PATH = r"^[^{}\x00-\x1f\x7f]+$"
 
 
 # One optional key an experiment; one that is left out is not run.
@@ -38,9 +42,9 @@ class SuiteConfig(Settings):
     suite: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the folders below results/ and reports/"
     )
-    data_root: str = Field("data", description="folder of the datasets")
+    data_root: str = Field("data", pattern=_PATH, description="folder of the datasets")
     mirror: str | None = Field(
-        None, description="folder or http address to fetch datasets from (see docs/data.md)"
+        None, pattern=_PATH, description="folder or http address to fetch datasets from (see docs/data.md)"
     )
     device: Device = Field("auto", description="auto takes a GPU where there is one")
     checkpoint_minutes: float = Field(5.0, gt=0, description="time between two checkpoints of a run")
@@ -62,15 +66,41 @@ class Suite:
         return getattr(self.config.experiments, name)
 
     def spec(self, experiment: str, run: str) -> RunSpec:
-        """Return the spec of one run."""
-        return next(spec for spec in self.specs[experiment] if spec.run == run)
+        """Return the spec of one run.
+
+        Raises:
+            UserError: the suite has no such run.
+        """
+        for spec in self.specs[experiment]:
+            if spec.run == run:
+                return spec
+        raise UserError(f"{experiment} has no run {run!r}; take one of results/{self.config.suite}/specs")
+
+    def write_spec(self, experiment: str, run: str) -> None:
+        """Write a run's spec; an unchanged file keeps its time stamp, so only a changed run is run again."""
+        spec = self.spec(experiment, run)
+        if write_if_changed(spec_file(spec), _spec_text(spec)):
+            _make_older(run_directory(spec) / METRICS, spec_file(spec))
+
+    def has_written(self, experiment: str, run: str) -> bool:
+        """Tell whether the spec on the disk is that of the run."""
+        spec = self.spec(experiment, run)
+        return spec_file(spec).exists() and spec_file(spec).read_text(encoding="utf-8") == _spec_text(spec)
 
     def write_specs(self) -> None:
-        """Write every spec; an unchanged file keeps its time stamp, so only changed runs are run again."""
-        for specs in self.specs.values():
+        """Write every spec, and delete those of runs that the suite no longer asks for; their results stay."""
+        wanted = set()
+        for experiment, specs in self.specs.items():
             for spec in specs:
-                if write_if_changed(spec_file(spec), yaml_text(spec.model_dump(mode="json"))):
-                    _make_older(run_directory(spec) / METRICS, spec_file(spec))
+                self.write_spec(experiment, spec.run)
+                wanted.add(spec_file(spec))
+        for path in (results_directory(self.config.suite) / "specs").glob("*/*.yaml"):
+            if path not in wanted:
+                path.unlink()
+
+
+def _spec_text(spec: RunSpec) -> str:
+    return yaml_text(spec.model_dump(mode="json"))
 
 
 def load_suite(values: dict[str, Any], source: str) -> Suite:

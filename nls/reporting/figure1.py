@@ -23,7 +23,7 @@ PANELS = {
 def figure(evidence: Evidence) -> Figure:
     """Draw the four panels; a panel whose run is missing stays empty and says so."""
     picture, axes = plt.subplots(2, 2, figsize=(8.2, 9.2), layout="constrained")
-    records = {record.spec["panel"]: record for record in evidence.here("figure1")}
+    records = {record.spec.get("panel"): record for record in evidence.here("figure1")}
     for axis, (panel, title) in zip(axes.flat, PANELS.items(), strict=True):
         axis.set_aspect("equal")
         axis.set_xticks([])

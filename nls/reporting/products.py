@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -97,6 +98,7 @@ def write_figure(name: str, suite: str) -> list[Path]:
     picture = product.make(evidence)
     with written_whole(path) as temporary:
         picture.savefig(temporary, metadata={"Software": None})
+    plt.close(picture)
     if product.page is None:
         return [path]
     page = path.with_suffix(".html")

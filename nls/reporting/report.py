@@ -65,15 +65,17 @@ def _section(folder: Path, name: str) -> str:
 
 
 def _table(path: Path) -> str:
-    rows = "<p>No run is complete.</p>"
-    if path.read_text(encoding="utf-8").strip():
-        frame = pd.read_csv(path, keep_default_na=False, dtype=str)
-        rows = frame.to_html(index=False, border=0, escape=True)
-    notes = [
-        line
-        for line in path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("- ")
-    ]
+    try:
+        text, page = (path.with_suffix(ending).read_text(encoding="utf-8") for ending in (".csv", ".md"))
+        rows = "<p>No run is complete.</p>"
+        if text.strip():
+            rows = pd.read_csv(path, keep_default_na=False, dtype=str).to_html(
+                index=False, border=0, escape=True
+            )
+    except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
+        reason = html.escape(str(error).splitlines()[0])
+        return f"<p>The table's files cannot be read ({reason}); run nls table {path.stem} again.</p>"
+    notes = [line for line in page.splitlines() if line.startswith("- ")]
     listed = "".join(f"<li>{html.escape(note[2:])}</li>" for note in notes)
     return f'<div class="scroll">{rows}</div><ul class="notes">{listed}</ul>'
 

@@ -1,13 +1,13 @@
 """Run directories as evidence: what a suite asked for, what is there, and why something is not."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nls.engine.runs import FAILURE, METRICS, PROVENANCE
-from nls.engine.settings import read_yaml
+from nls.engine.finished import PROVENANCE, DamagedRunError, read_json, require_whole
+from nls.engine.runs import FAILURE, METRICS, SPEC
+from nls.engine.settings import deciding, first_difference, read_yaml
 from nls.errors import UserError
 
 RESULTS, REPORTS = Path("results"), Path("reports")
@@ -19,7 +19,7 @@ class RunRecord:
 
     Attributes:
         directory: the run directory, whether or not it exists.
-        spec: the resolved spec.
+        spec: the spec that the suite asks for; empty if its file cannot be read.
         metrics: the numbers of a complete run; None for a missing one.
         missing_because: why there are no metrics; None for a complete run.
     """
@@ -32,7 +32,7 @@ class RunRecord:
     @property
     def provenance(self) -> dict[str, Any]:
         """Where the numbers of a complete run come from."""
-        return json.loads((self.directory / PROVENANCE).read_text(encoding="utf-8"))
+        return read_json(self.directory / PROVENANCE)
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,13 @@ class Evidence:
     results: Path = RESULTS
 
     def here(self, experiment: str) -> list[RunRecord]:
-        """Return every run that the suite asks for, missing ones included, in the order of their names."""
-        specs = sorted((self.results / self.suite / "specs" / experiment).glob("*.yaml"))
-        return [_record(self.results / self.suite / experiment / path.stem, path) for path in specs]
+        """Return every run that the suite asks for, missing ones included, in the order of their names.
+
+        A run counts as missing if it was made with other settings than the suite's, or if one of its files is
+        damaged.
+        """
+        specs = sorted((self.results / self.suite / "specs" / experiment).glob("[!.]*.yaml"))
+        return [_asked_for(self.results / self.suite / experiment / path.stem, path) for path in specs]
 
     def complete(self, experiment: str) -> list[Path]:
         """Return the directories of this machine's complete runs."""
@@ -72,8 +76,8 @@ class Evidence:
 
 
 def read_run(directory: Path) -> RunRecord:
-    """Read a complete run directory."""
-    return _record(directory, directory / "spec.yaml")
+    """Read a run directory that is complete."""
+    return RunRecord(directory, read_yaml(directory / SPEC), read_json(directory / METRICS), None)
 
 
 def missing_notes(records: Sequence[RunRecord]) -> list[str]:
@@ -84,13 +88,30 @@ def missing_notes(records: Sequence[RunRecord]) -> list[str]:
     ]
 
 
-def _record(directory: Path, spec: Path) -> RunRecord:
-    metrics, failure = directory / METRICS, directory / FAILURE
-    if metrics.exists():
-        return RunRecord(directory, read_yaml(spec), json.loads(metrics.read_text(encoding="utf-8")), None)
-    reason = "not run"
-    if failure.exists():
-        reason = json.loads(failure.read_text(encoding="utf-8"))["reason"]
-    elif (directory / "run.log").exists():
-        reason = "stopped before its end"
-    return RunRecord(directory, read_yaml(spec), None, reason)
+def _asked_for(directory: Path, spec_file: Path) -> RunRecord:
+    """Return the run that a spec of the suite asks for."""
+    try:
+        spec = read_yaml(spec_file)
+    except UserError as error:
+        return RunRecord(directory, {}, None, f"{error}; run snakemake again")
+    if not (directory / METRICS).exists():
+        return RunRecord(directory, spec, None, _why_unfinished(directory))
+    try:
+        require_whole(directory)
+        made = read_run(directory)
+    except (DamagedRunError, UserError) as problem:
+        return RunRecord(directory, spec, None, f"{problem}; delete the directory and run it again")
+    if difference := first_difference(deciding(made.spec), deciding(spec)):
+        return RunRecord(
+            directory, spec, None, f"made with other settings: {difference}; run snakemake again"
+        )
+    return made
+
+
+def _why_unfinished(directory: Path) -> str:
+    if (directory / FAILURE).exists():
+        try:
+            return str(read_json(directory / FAILURE).get("reason"))
+        except DamagedRunError as problem:
+            return f"failed; {problem}"
+    return "stopped before its end" if (directory / "run.log").exists() else "not run"

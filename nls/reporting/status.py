@@ -1,12 +1,12 @@
 """``nls status``: how far a suite's runs are, from their directories alone, so that any machine can tell."""
 
-import json
 import statistics
 import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nls.engine.finished import DamagedRunError, read_json
 from nls.engine.runs import FAILURE, HEARTBEAT
 from nls.reporting.runs import Evidence, RunRecord
 
@@ -66,15 +66,18 @@ def _status(record: RunRecord) -> RunStatus:
     heartbeat = record.directory / HEARTBEAT
     try:
         age = time.time() - heartbeat.stat().st_mtime
-        beat = json.loads(heartbeat.read_text(encoding="utf-8"))
+        beat = read_json(heartbeat)
+        steps = f", step {beat['step']} of {beat['total']}" if beat["total"] else ""
+        detail = f"{beat['phase']}{steps}, {_duration(beat['seconds'])} in this job"
+        left = _left_in_phase(beat)
     except FileNotFoundError:  # it has not come to its first step, or ended just now
         return RunStatus(record, "waiting")
-    steps = f", step {beat['step']} of {beat['total']}" if beat["total"] else ""
-    detail = f"{beat['phase']}{steps}, {_duration(beat['seconds'])} in this job"
+    except (DamagedRunError, KeyError, TypeError):
+        return RunStatus(record, "stopped", f"{HEARTBEAT} is damaged; the next attempt writes it anew")
     if age > STALE_SECONDS:
         detail += f"; last sign of life {_duration(age)} ago; the next attempt goes on from its checkpoint"
         return RunStatus(record, "stopped", detail)
-    return RunStatus(record, "running", detail, _left_in_phase(beat))
+    return RunStatus(record, "running", detail, left)
 
 
 def _left_in_phase(beat: dict[str, Any]) -> float | None:

@@ -1,6 +1,5 @@
 """Theorem 1: how exact the networks are, what they look like, and how they grow with the number of faces."""
 
-import json
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from nls.engine.finished import read_json
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
 from nls.reporting.style import BLUE, RED
@@ -61,7 +61,7 @@ def _complete(evidence: Evidence) -> list[RunRecord]:
 
 
 def _numbers(record: RunRecord) -> dict[str, Any]:
-    timing = json.loads((record.directory / "timing.json").read_text(encoding="utf-8"))
+    timing = read_json(record.directory / "timing.json")
     return {**(record.metrics or {}), **timing}
 
 

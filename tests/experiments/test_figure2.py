@@ -96,3 +96,31 @@ def test_the_table_says_what_was_measured_on(folder):
     assert (row["steps"], row["learning rate"], row["seeds"]) == (40, 1e-3, 2)
     metrics = json.loads(next((folder / "results/s/figure2").glob("*/metrics.json")).read_text())
     assert metrics["training_images"] == 26
+
+
+def test_specs_of_runs_that_are_no_longer_asked_for_are_deleted(folder):
+    load_suite(suite({"hinge": {}, "cross_entropy": {}}), "config").write_specs()
+    specs = folder / "results/s/specs/figure2"
+    kept = specs / "digits-0.02-hinge-seeds000-001.yaml"
+    before = kept.stat().st_mtime_ns
+    assert len(list(specs.iterdir())) == 2
+    load_suite(suite({"hinge": {}}), "config").write_specs()
+    assert list(specs.iterdir()) == [kept]
+    assert kept.stat().st_mtime_ns == before
+    load_suite({"suite": "s", "experiments": {"figure1": {}}}, "config").write_specs()
+    assert not list(specs.iterdir())
+
+
+def test_a_table_shows_nothing_that_the_config_does_not_ask_for(folder):
+    """Fewer seeds a job and another λ: neither the old blocks nor the old λ may enter the row."""
+    carry_out({"geometric_svm": {"regularization": 0.05}}, seeds_per_job=2)
+    load_suite(suite({"geometric_svm": {"regularization": 0.5}}, seeds_per_job=1), "config").write_specs()
+    write_table("figure2", "s")
+    text = (folder / "reports/s/figure2.md").read_text()
+    assert "geometric SVM" not in text
+    assert text.count("not run") == 2
+    load_suite(suite({"geometric_svm": {"regularization": 0.5}}, seeds_per_job=2), "config").write_specs()
+    write_table("figure2", "s")
+    text = (folder / "reports/s/figure2.md").read_text()
+    assert "geometric SVM" not in text
+    assert "loss_settings.regularization 0.05, not 0.5" in text

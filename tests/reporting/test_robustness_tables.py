@@ -1,8 +1,7 @@
-import json
-
 import matplotlib
 import pytest
 import yaml
+from made_up import finish
 
 from nls.reporting import blackbox, table1
 from nls.reporting.runs import Evidence
@@ -14,28 +13,25 @@ def evidence(folder):
     return Evidence("mini", folder)
 
 
-def put(folder, where, experiment, name, spec):
-    """A run directory of the suite, with its spec where the suite keeps it."""
-    directory = folder / where / experiment / name
-    directory.mkdir(parents=True)
-    (directory / "spec.yaml").write_text(yaml.safe_dump(spec))
+def put(folder, where, experiment, name, spec, metrics=None, **files):
+    """A run of the suite, finished if it has metrics, with its spec where the suite keeps it."""
+    if metrics is not None:
+        finish(folder / where / experiment / name, spec, metrics, **files)
     asked = folder / "mini" / "specs" / experiment / f"{name}.yaml"
     asked.parent.mkdir(parents=True, exist_ok=True)
     asked.write_text(yaml.safe_dump(spec))
-    return directory
 
 
 def trained(folder, where, name, row, metrics):
-    directory = put(folder, where, "table1", name, {"row": row})
     accuracies = {"clean_accuracy": 0.99, "n": 100, "vanishing_gradient_share": {"pgd-xent": 0.0}}
     curves = {
         "eps_curve": {"eps": [0.0, 0.3], "pgd-xent": [0.99, 0.5], "pgd-margin": [0.99, 0.4]},
         "steps_curve": {"steps": [0.0, 40.0], "pgd-xent": [0.99, 0.5], "pgd-margin": [0.99, 0.4]},
     }
-    (directory / "metrics.json").write_text(json.dumps(accuracies | curves | metrics))
-    (directory / "history.csv").write_text(
+    history = (
         "epoch,learning_rate,loss,train_accuracy,train_robust_accuracy\n1,0.1,2,0.5,0.1\n2,0.1,1,0.9,0.6\n"
     )
+    put(folder, where, "table1", name, {"row": row}, accuracies | curves | metrics, history_csv=history)
 
 
 @pytest.fixture
@@ -105,10 +101,9 @@ def black_box_runs(folder, transferred):
     models = ["ours", "mnist-net-madry"]
     for source in reversed(models):
         group = {"dataset": "mnist", "network": "net", "models": models}
-        directory = put(folder, "mini", "blackbox", f"from-{source}", {"group": group, "source": source})
         accuracy = {model: 0.1 if model == source else transferred for model in models}
         metrics = {"source": source, "n": 100, "accuracy": {"xent": accuracy, "margin": accuracy}}
-        (directory / "metrics.json").write_text(json.dumps(metrics))
+        put(folder, "mini", "blackbox", f"from-{source}", {"group": group, "source": source}, metrics)
 
 
 @pytest.mark.parametrize(("transferred", "doubted"), [(0.85, True), (0.99, False)])

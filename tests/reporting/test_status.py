@@ -4,6 +4,7 @@ import re
 import time
 
 import yaml
+from made_up import finish
 
 from nls.engine.runs import HEARTBEAT
 from nls.reporting.status import status_text
@@ -23,8 +24,7 @@ def suite(folder, runs):
         if state != "waiting":
             directory.mkdir(parents=True)
         if state == "done":
-            (directory / "provenance.json").write_text(json.dumps({"wall_seconds": 60.0}))
-            (directory / "metrics.json").write_text("{}")
+            finish(directory, {"run": run}, {}, wall_seconds=60.0)
             os.utime(directory / "metrics.json", (now - 300 + 60 * number, now - 300 + 60 * number))
         if state == "failed":
             (directory / "failure.json").write_text(json.dumps({"reason": "RunError: the loss is nan"}))

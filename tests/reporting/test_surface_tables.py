@@ -1,10 +1,9 @@
-import json
-
 import matplotlib
 import numpy as np
 import pytest
 import trimesh
 import yaml
+from made_up import finish
 
 from nls.errors import UserError
 from nls.reporting import figure3, table2
@@ -28,14 +27,12 @@ def put(folder, where, name, scan, l2, data="bodies"):
     spec = {"name": name, "scan": scan, "data": data, "method": {"training": training}}
     asked = folder / "tiny" / "specs" / "table2" / f"{name}-{scan:03d}.yaml"
     asked.parent.mkdir(parents=True, exist_ok=True)
-    for path in (directory / "spec.yaml", asked):
-        path.write_text(yaml.safe_dump(spec))
-    (directory / "metrics.json").write_text(json.dumps(METRICS | {"chamfer_l1": 2 * l2, "chamfer_l2": l2}))
-    (directory / "provenance.json").write_text(json.dumps({"wall_seconds": 10.0}))
+    asked.write_text(yaml.safe_dump(spec))
     mesh = trimesh.creation.icosphere(3)
     for file in ("mesh.ply", "truth.ply"):
         mesh.export(directory / file)
     np.savez(directory / "scan.npz", points=mesh.vertices)
+    finish(directory, spec, METRICS | {"chamfer_l1": 2 * l2, "chamfer_l2": l2})
     return directory
 
 

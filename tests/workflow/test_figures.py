@@ -1,5 +1,6 @@
 """Figures 1 and 2 by Snakemake: what a suite promises about its run directories."""
 
+import copy
 import csv
 import json
 import os
@@ -27,8 +28,11 @@ class Squared:
         return self.weight * (network(points).flatten() - labels).square().mean()
 """
 
+# A folder whose name a shell would carry out, if it were not quoted.
+DATA = "my $(touch executed) data; touch executed"
 CONFIG = {
     "suite": "small",
+    "data_root": DATA,
     "experiments": {
         "figure1": {"training": {"steps": 400}},
         "figure2": {
@@ -59,6 +63,17 @@ def suite(tmp_path_factory, snakemake):
     done = snakemake(folder, "--cores", "2", "--configfile", "small.yaml")
     assert done.returncode == 0, done.stdout
     return folder
+
+
+def written(folder):
+    """Every file but Snakemake's own, with its time."""
+    paths = [path for path in folder.rglob("*") if ".snakemake" not in path.parts and path.is_file()]
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_words_of_the_config_are_not_carried_out(suite):
+    assert (suite / DATA / "digits/complete.json").exists()
+    assert not list(suite.rglob("executed"))
 
 
 def metrics(folder):
@@ -143,13 +158,15 @@ def test_a_changed_setting_runs_only_what_depends_on_it(suite, snakemake, tmp_pa
     config = yaml.safe_load((suite / "small.yaml").read_text())
     config["experiments"]["figure2"]["datasets"]["digits"]["losses"]["own.py:Squared"]["weight"] = 3.0
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(config))
+    before = written(suite)
     done = snakemake(suite, "figure2", "--cores", "2", "--configfile", tmp_path / "changed.yaml", "--dry-run")
     assert re.search(r"figure2_run +2\n", done.stdout), done.stdout
+    assert written(suite) == before
 
 
 def test_a_failing_run_fails_alone_and_its_cell_says_why(snakemake, tmp_path):
     (tmp_path / "own.py").write_text(OWN_LOSS)
-    config = {"suite": "small", "experiments": {"figure2": CONFIG["experiments"]["figure2"]}}
+    config = copy.deepcopy({"suite": "small", "experiments": {"figure2": CONFIG["experiments"]["figure2"]}})
     config["experiments"]["figure2"]["datasets"]["digits"]["losses"]["own.py:Squared"] = {"weight": 1e39}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(tmp_path, "--cores", "2", "--configfile", "small.yaml")
@@ -177,6 +194,14 @@ def test_a_wrong_config_stops_before_any_job_with_exit_code_2(snakemake, tmp_pat
     assert "wrong.yaml" in message
     assert "unknown key 'experiments.figure3d'" in message
     assert "figure3" in message
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_config_without_a_suite_is_not_the_papers(snakemake, tmp_path):
+    (tmp_path / "nameless.yaml").write_text("experiments: {}\n")
+    done = snakemake(tmp_path, "--cores", "1", "--configfile", "nameless.yaml")
+    assert done.returncode == 2
+    assert "nameless.yaml: key 'suite' is missing" in done.stdout
     assert not (tmp_path / "results").exists()
 
 

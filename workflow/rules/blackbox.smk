@@ -16,6 +16,7 @@ if "blackbox" in SUITE.specs:
         resources:
             **run_resources("blackbox"),
         params:
+            spec=spec_path("blackbox"),
             directory=run_directory("blackbox"),
         shell:
             RUN

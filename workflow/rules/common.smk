@@ -15,13 +15,12 @@ try:
 except UserError as error:
     print(f"nls: {error}", file=sys.stderr)
     sys.exit(2)
-SUITE.write_specs()
 
 RESULTS = f"results/{SUITE.config.suite}"
 REPORTS = f"reports/{SUITE.config.suite}"
 DATA = SUITE.config.data_root
-MIRROR = f"--mirror {SUITE.config.mirror} " if SUITE.config.mirror else ""
-RUN = "nls run {input.spec} --out {params.directory} > {log} 2>&1"
+MIRROR = ["--mirror", SUITE.config.mirror] if SUITE.config.mirror else []
+RUN = "nls run {params.spec:q} --out {params.directory:q} > {log:q} 2>&1"
 
 # On SIGTERM the shell waits until nls has written its checkpoint.
 shell.prefix("trap : TERM; set -euo pipefail; ")
@@ -35,8 +34,24 @@ def run_directory(experiment):
     return f"{RESULTS}/{experiment}/{{run}}"
 
 
-def run_spec(experiment):
+def spec_path(experiment):
     return f"{RESULTS}/specs/{experiment}/{{run}}.yaml"
+
+
+def run_spec(experiment):
+    """The spec of a run, written when jobs are about to run; a dry run writes nothing.
+
+    To a dry run a spec that would be written anew is no input: that the inputs differ shows that the run is due.
+    """
+
+    def spec(wildcards):
+        if workflow.executor_plugin is None or workflow.dryrun:
+            written = SUITE.has_written(experiment, wildcards.run)
+            return spec_path(experiment) if written else []
+        SUITE.write_spec(experiment, wildcards.run)
+        return spec_path(experiment)
+
+    return spec
 
 
 def run_needs(experiment):

@@ -19,5 +19,8 @@ rule data:
         mem_mb=4000,
         runtime=240,
         gpu=0,
+    params:
+        root=DATA,
+        mirror=MIRROR,
     shell:
-        f"nls data fetch {{wildcards.dataset}} --root {DATA} {MIRROR}> {{log}} 2>&1"
+        "nls data fetch {wildcards.dataset} --root {params.root:q} {params.mirror:q} > {log:q} 2>&1"

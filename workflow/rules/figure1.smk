@@ -16,6 +16,7 @@ if "figure1" in SUITE.specs:
         resources:
             **run_resources("figure1"),
         params:
+            spec=spec_path("figure1"),
             directory=run_directory("figure1"),
         shell:
             RUN

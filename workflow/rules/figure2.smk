@@ -16,6 +16,7 @@ if "figure2" in SUITE.specs:
         resources:
             **run_resources("figure2"),
         params:
+            spec=spec_path("figure2"),
             directory=run_directory("figure2"),
         shell:
             RUN

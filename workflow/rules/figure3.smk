@@ -16,6 +16,7 @@ if "figure3" in SUITE.specs:
         resources:
             **run_resources("figure3"),
         params:
+            spec=spec_path("figure3"),
             directory=run_directory("figure3"),
         message:
             "fit the curve {wildcards.run}"

@@ -25,7 +25,7 @@ rule table:
     params:
         suite=SUITE.config.suite,
     shell:
-        "nls table {wildcards.table} --suite {params.suite} > {log} 2>&1"
+        "nls table {wildcards.table} --suite {params.suite:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -48,7 +48,7 @@ rule figure:
     params:
         suite=SUITE.config.suite,
     shell:
-        "nls figure {wildcards.figure} --suite {params.suite} > {log} 2>&1"
+        "nls figure {wildcards.figure} --suite {params.suite:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -70,4 +70,4 @@ rule report:
     params:
         suite=SUITE.config.suite,
     shell:
-        "nls report --suite {params.suite} > {log} 2>&1"
+        "nls report --suite {params.suite:q} > {log:q} 2>&1"

@@ -16,6 +16,7 @@ if "table1" in SUITE.specs:
         resources:
             **run_resources("table1"),
         params:
+            spec=spec_path("table1"),
             directory=run_directory("table1"),
             settings=lambda wildcards: SUITE.spec("table1", wildcards.run).summary(),
         message:

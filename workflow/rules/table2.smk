@@ -16,6 +16,7 @@ if "table2" in SUITE.specs:
         resources:
             **run_resources("table2"),
         params:
+            spec=spec_path("table2"),
             directory=run_directory("table2"),
             settings=lambda wildcards: SUITE.spec("table2", wildcards.run).summary(),
         message:

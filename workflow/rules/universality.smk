@@ -16,6 +16,7 @@ if "universality" in SUITE.specs:
         resources:
             **run_resources("universality"),
         params:
+            spec=spec_path("universality"),
             directory=run_directory("universality"),
         message:
             "build and check the network of {wildcards.run}"

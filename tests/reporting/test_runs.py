@@ -1,0 +1,134 @@
+"""What counts as a complete run: made with the suite's own settings, and whole."""
+
+import pytest
+import yaml
+from made_up import finish
+
+from nls.cli import main
+from nls.reporting.runs import Evidence
+
+SPEC = {
+    "suite": "s",
+    "experiment": "figure2",
+    "run": "digits-0.1-hinge-seeds000-001",
+    "device": "auto",
+    "threads": 1,
+    "data_root": "data",
+    "checkpoint_minutes": 5.0,
+    "dataset": "digits",
+    "fraction": 0.1,
+    "name": "hinge",
+    "loss": "hinge",
+    "loss_settings": {"regularization": 0.05},
+    "seeds": [0, 1],
+    "evaluate_on": "test",
+    "training": {"steps": 8, "batch_size": 64, "learning_rate": 0.001},
+}
+METRICS = {
+    "seeds": [0, 1],
+    "accuracy": [0.8, 0.9],
+    "collapsed": [0, 0],
+    "fallback_share": [0.0, 0.0],
+    "training_images": 10,
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A suite of one complete run."""
+    monkeypatch.chdir(tmp_path)
+    ask(tmp_path, SPEC)
+    finish(run_of(tmp_path), SPEC, METRICS, history_csv="seed,step,loss\n")
+    return tmp_path
+
+
+def run_of(folder):
+    return folder / "results" / "s" / "figure2" / SPEC["run"]
+
+
+def ask(folder, spec):
+    path = folder / "results" / "s" / "specs" / "figure2" / f"{spec['run']}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(spec))
+
+
+def missing_because():
+    (record,) = Evidence("s").here("figure2")
+    return record.missing_because
+
+
+def test_a_run_of_the_suites_spec_is_complete(folder):
+    assert missing_because() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"loss_settings": {"regularization": 0.5}}, "loss_settings.regularization 0.05, not 0.5"),
+        ({"loss": "cross_entropy"}, "loss hinge, not cross_entropy"),
+        ({"training": SPEC["training"] | {"steps": 9}}, "training.steps 8, not 9"),
+        ({"threads": 2}, "threads 1, not 2"),
+        ({"further": 1}, "further None, not 1"),
+    ],
+)
+def test_a_run_made_with_other_settings_is_missing_and_says_which(folder, change, told):
+    ask(folder, SPEC | change)
+    assert told in missing_because()
+    assert main(["table", "figure2", "--suite", "s"]) == 0
+    text = (folder / "reports/s/figure2.md").read_text()
+    assert told in text
+    assert "85" not in text
+
+
+@pytest.mark.parametrize(
+    "change", [{"device": "cpu"}, {"checkpoint_minutes": 1.0}, {"data_root": "/elsewhere"}]
+)
+def test_where_a_run_was_carried_out_does_not_matter(folder, change):
+    ask(folder, SPEC | change)
+    assert missing_because() is None
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "provenance.json", "spec.yaml", "history.csv"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00", b"[1]", b'{"a": {}}', None])
+def test_a_damaged_run_is_a_missing_cell_that_names_the_file(folder, name, content, capfd):
+    path = run_of(folder) / name
+    path.unlink() if content is None else path.write_bytes(content)
+    if name != "metrics.json" or content is not None:
+        assert name in missing_because()
+    assert main(["table", "figure2", "--suite", "s"]) == 0
+    assert main(["figure", "figure2", "--suite", "s"]) == 0
+    assert main(["report", "--suite", "s"]) == 0
+    assert main(["status", "--suite", "s"]) == 0
+    assert f"missing: {SPEC['run']}" in (folder / "reports/s/figure2.md").read_text()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["failure.json", "progress.json"])
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"phase": 3}'])
+def test_damaged_signs_of_life_are_told(folder, name, content, capfd):
+    (run_of(folder) / "metrics.json").unlink()
+    (run_of(folder) / name).write_bytes(content)
+    assert main(["status", "--suite", "s"]) == 0
+    assert main(["table", "figure2", "--suite", "s"]) == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_stray_and_damaged_specs_leave_the_rest(folder):
+    specs = folder / "results/s/specs/figure2"
+    (specs / "._a.yaml").write_bytes(b"\x00\x05\x16")
+    assert missing_because() is None
+    (specs / "damaged.yaml").write_bytes(b"{")
+    found = {record.directory.name: record.missing_because for record in Evidence("s").here("figure2")}
+    assert found[SPEC["run"]] is None
+    assert "damaged.yaml" in found["damaged"]
+
+
+def test_a_damaged_table_is_told_on_the_report(folder):
+    for name in ("table", "report"):
+        assert main([name, *(["figure2"] if name == "table" else []), "--suite", "s"]) == 0
+    for ending, content in ((".md", None), (".csv", b"a\n1,2\n1,2,3\n"), (".csv", b"\xff\xfe\x00")):
+        main(["table", "figure2", "--suite", "s"])
+        path = folder / f"reports/s/figure2{ending}"
+        path.unlink() if content is None else path.write_bytes(content)
+        assert main(["report", "--suite", "s"]) == 0
+        assert "cannot be read" in (folder / "reports/s/report.html").read_text()
