@@ -28,7 +28,6 @@ from torch.utils.flop_counter import flop_registry
 
 from nls.data import load_scans, read_points
 from nls.engine.seeds import torch_stream
-from nls.experiments.surfaces import Frame
 from nls.geometry.files import read_mesh
 from nls.geometry.meshing import mesh_zero_level
 from nls.geometry.metrics import chamfer, sample_surface
@@ -38,6 +37,7 @@ from nls.levelset import SampleNetwork
 from nls.levelset.newton import pseudo_inverse
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.reconstruction import ReconstructionLoss, Terms
+from nls.reconstruction.frame import Frame
 
 WIDTH, DEPTH, BATCH, POINTS = 256, 4, 2000, 100_000
 

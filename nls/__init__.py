@@ -8,7 +8,7 @@ _LATER = {
     "SampleNetwork": "nls.levelset",
     "attack": "nls.attacks",
     "project": "nls.levelset",
-    "reconstruct": "nls.experiments.surfaces",
+    "reconstruct": "nls.reconstruction",
 }
 
 __all__ = ["SampleNetwork", "attack", "project", "reconstruct"]

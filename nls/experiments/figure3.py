@@ -17,13 +17,16 @@ from nls.engine.seeds import stream_seed
 from nls.engine.settings import RunSpec, Settings
 from nls.errors import UserError
 from nls.experiments.common import Common, ExperimentConfig
-from nls.experiments.surfaces import MIN_RESOLUTION, Frame, Sampling, Training, fit, level_set_loss
 from nls.geometry.curves import curve_metrics, extract_curves
 from nls.geometry.files import write_mesh
 from nls.geometry.meshing import mesh_zero_level
 from nls.geometry.octree import Grid
 from nls.levelset import Field as FieldOfSpace
 from nls.networks.implicit import ImplicitMLP
+from nls.reconstruction.api import MIN_RESOLUTION
+from nls.reconstruction.frame import Frame
+from nls.reconstruction.levelset import Sampling, level_set_loss
+from nls.reconstruction.training import Training, fit
 
 
 class Fit(Settings):

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 from nls.errors import UserError
-from nls.experiments.surfaces import reconstruct
 from nls.geometry.files import read_cloud, read_mesh, require_writable, write_mesh
 from nls.geometry.metrics import chamfer_of_meshes
+from nls.reconstruction import reconstruct
 from nls.reporting.render import write_preview
 
 

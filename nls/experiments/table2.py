@@ -14,9 +14,11 @@ from nls.engine.settings import RunSpec
 from nls.engine.user_code import user_file
 from nls.errors import UserError
 from nls.experiments.common import Common, ExperimentConfig
-from nls.experiments.surfaces import MIN_RESOLUTION, Method, Own, reconstruct_with
 from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.metrics import CHAMFER_POINTS, surface_metrics
+from nls.reconstruction import Method, reconstruct_with
+from nls.reconstruction.api import MIN_RESOLUTION
+from nls.reconstruction.user_method import UserMethod
 
 SCANS = Literal["bodies", "faust"]
 # Points of the scan that are kept for pictures; Figure 3 (a) shows a batch of 10K.
@@ -61,7 +63,7 @@ class Spec(RunSpec):
 
     def files_read(self) -> list[str]:
         """Return the file of a user's method."""
-        return [user_file(self.method.method)] if isinstance(self.method, Own) else []
+        return [user_file(self.method.method)] if isinstance(self.method, UserMethod) else []
 
 
 def expand(config: Config, common: Common) -> list[Spec]:

@@ -10,8 +10,11 @@ from nls.data.curves import make_curve
 from nls.errors import UserError
 from nls.experiments import load_suite, run_spec, table2
 from nls.experiments.common import Common
-from nls.experiments.surfaces import Atlas, LevelSet, Own, Poisson
 from nls.geometry.curves import curve_metrics
+from nls.reconstruction.atlasnet import AtlasNetMethod
+from nls.reconstruction.levelset import LevelSet
+from nls.reconstruction.poisson import Poisson
+from nls.reconstruction.user_method import UserMethod
 
 SUITE = {
     "suite": "tiny",
@@ -111,7 +114,7 @@ def test_methods_are_told_apart_by_name():
         }
     )
     kinds = [type(method) for method in config.methods.values()]
-    assert kinds == [LevelSet, Atlas, Poisson, Own]
+    assert kinds == [LevelSet, AtlasNetMethod, Poisson, UserMethod]
     common = Common(suite="s", device="cpu", data_root="data", checkpoint_minutes=5.0)
     specs = table2.expand(config, common)
     assert len(specs) == 40

@@ -9,12 +9,16 @@ import trimesh
 from nls import reconstruct
 from nls.cli import main
 from nls.errors import RunError, UserError
-from nls.experiments import surfaces
 from nls.geometry.metrics import surface_metrics
+from nls.networks.implicit import ImplicitMLP
+from nls.reconstruction import reconstruct_with
+from nls.reconstruction.levelset import LevelSet, Sampling, level_set_loss
+from nls.reconstruction.poisson import Poisson
+from nls.reconstruction.session import UnsavedSession
+from nls.reconstruction.training import Training, fit
+from nls.reconstruction.user_method import UserMethod
 
-SMALL = surfaces.LevelSet(
-    width=64, depth=3, training=surfaces.Training(steps=200, batch=600, learning_rate=4e-3)
-)
+SMALL = LevelSet(width=64, depth=3, training=Training(steps=200, batch=600, learning_rate=4e-3))
 
 
 def cloud(mesh, points=4000):
@@ -22,9 +26,9 @@ def cloud(mesh, points=4000):
 
 
 def small(points, method=SMALL, seed=0, **options):
-    work = surfaces.Unattended(torch.device("cpu"))
+    session = UnsavedSession(torch.device("cpu"))
     settings = {"resolution": 64, "max_points": 100_000, "keep_largest": False} | options
-    return surfaces.reconstruct_with(method, points, seed=seed, work=work, **settings)
+    return reconstruct_with(method, points, seed=seed, session=session, **settings)
 
 
 SPHERE = trimesh.creation.icosphere(5)
@@ -89,7 +93,7 @@ def test_resumes_to_the_same_network():
     class StoppedError(Exception):
         pass
 
-    class Kept(surfaces.Unattended):
+    class Kept(UnsavedSession):
         state = None
 
         def resume(self):
@@ -106,34 +110,32 @@ def test_resumes_to_the_same_network():
                 raise StoppedError
 
     points = torch.as_tensor(cloud(SPHERE), dtype=torch.float32)
-    training = surfaces.Training(steps=15, batch=100)
+    training = Training(steps=15, batch=100)
 
-    def networks(work):
+    def networks(session):
         torch.manual_seed(0)
-        network = surfaces.ImplicitMLP(16, 2)
-        surfaces.fit(
-            network, surfaces.level_set_loss(surfaces.Sampling(), network, points), points, training, 0, work
-        )
+        network = ImplicitMLP(16, 2)
+        fit(network, level_set_loss(Sampling(), network, points), points, training, 0, session)
         return network
 
-    work = Kept(torch.device("cpu"))
+    session = Kept(torch.device("cpu"))
     with pytest.raises(StoppedError):
-        networks(work)
-    resumed, whole = networks(work), networks(surfaces.Unattended(torch.device("cpu")))
+        networks(session)
+    resumed, whole = networks(session), networks(UnsavedSession(torch.device("cpu")))
     for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
-    network = surfaces.ImplicitMLP(8, 1)
+    network = ImplicitMLP(8, 1)
     with pytest.raises(RunError, match="at step 0, seed 3"):
-        surfaces.fit(
+        fit(
             network,
             lambda batch, draws: (network(batch).mean() * math.nan, {}),
             torch.randn(100, 3),
-            surfaces.Training(steps=5, batch=10),
+            Training(steps=5, batch=10),
             3,
-            surfaces.Unattended(torch.device("cpu")),
+            UnsavedSession(torch.device("cpu")),
         )
 
 
@@ -147,12 +149,12 @@ def test_users_own_method(tmp_path, monkeypatch):
         "        hull = trimesh.PointCloud(points.numpy()).convex_hull\n"
         "        hull.apply_scale(self.grow)\n        return hull\n"
     )
-    found = small(5 * cloud(SPHERE), surfaces.Own(method="mine.py:Hull", settings={"grow": 2.0}))
+    found = small(5 * cloud(SPHERE), UserMethod(method="mine.py:Hull", settings={"grow": 2.0}))
     assert found.mesh.volume == pytest.approx(4 / 3 * np.pi * 10**3, rel=0.05)
 
 
 def test_poisson_closes_a_sphere():
-    found = small(cloud(SPHERE, 8000), surfaces.Poisson(depth=5))
+    found = small(cloud(SPHERE, 8000), Poisson(depth=5))
     assert found.topology.watertight
     assert found.mesh.volume == pytest.approx(4 / 3 * np.pi, rel=0.05)
 
@@ -161,15 +163,15 @@ def test_pieces_are_dropped_on_request_and_that_is_said(capsys):
     far = trimesh.creation.icosphere(3, radius=0.1)
     far.apply_translation([3, 0, 0])
     points = np.concatenate([cloud(SPHERE, 5000), cloud(far, 500)])
-    whole = small(points, surfaces.Poisson(depth=6))
-    kept = small(points, surfaces.Poisson(depth=6), keep_largest=True)
+    whole = small(points, Poisson(depth=6))
+    kept = small(points, Poisson(depth=6), keep_largest=True)
     assert whole.topology.components == 2
     assert kept.topology.components == 1
     assert "dropped 1 piece" in capsys.readouterr().out
 
 
 def test_thinning_and_method_names():
-    assert small(cloud(SPHERE), surfaces.Poisson(depth=5), max_points=1000).points == 1000
+    assert small(cloud(SPHERE), Poisson(depth=5), max_points=1000).points == 1000
     with pytest.raises(UserError, match="take one of levelset"):
         reconstruct(cloud(SPHERE), "nerf")
     with pytest.raises(UserError, match="no training steps"):

@@ -1,0 +1,65 @@
+"""The level set of Section 3.3: a network trained by Eq. 13, meshed by marching cubes."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from nls.engine.settings import Settings
+from nls.geometry.meshing import mesh_zero_level
+from nls.geometry.neighbours import Neighbours
+from nls.geometry.octree import Grid
+from nls.networks.implicit import ImplicitMLP
+from nls.objectives.reconstruction import ReconstructionLoss
+from nls.reconstruction.session import Session
+from nls.reconstruction.surface import Surface, eikonal_error
+from nls.reconstruction.training import Loss, Training, fit
+
+
+class Sampling(Settings):
+    """Samples and weights of Eq. 13."""
+
+    fit_weight: float = Field(3.0, ge=0, description="λ")
+    power: float = Field(1.0, gt=0, description="p")
+    seed_sigma: float = Field(0.1, ge=0, description="noise of the seeds of the zero level, unit ball")
+    uniform_share: float = Field(
+        0.2, ge=0, le=1, description="part of the seeds that is uniform in [−1.1, 1.1]³"
+    )
+    level_sigmas: list[float] = Field(
+        [0.01, 0.2], description="noise of the samples of other levels; an empty list stands for T = {0}"
+    )
+    newton_iterations: int = Field(10, ge=0, description="the most Newton steps of a seed")
+    newton_tolerance: float = Field(1e-3, gt=0, description="largest |F| of a converged sample")
+
+
+class LevelSet(Settings):
+    """The method of Section 3.3."""
+
+    method: Literal["levelset"] = "levelset"
+    width: int = Field(256, ge=1, description="units of a hidden layer")
+    depth: int = Field(4, ge=1, description="hidden layers")
+    training: Training = Training()
+    sampling: Sampling = Sampling()
+
+    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+        """Reconstruct; see :class:`SurfaceMethod`."""
+        network = ImplicitMLP(self.width, self.depth).to(points.device)
+        loss_of = level_set_loss(self.sampling, network, points)
+        figures = fit(network, loss_of, points, self.training, seed, session)
+        figures["eikonal_error"] = eikonal_error(network, points, seed)
+        return Surface(mesh_zero_level(network, Grid(resolution), points.device), network, figures)
+
+
+def level_set_loss(sampling: Sampling, network: nn.Module, points: Float[Tensor, "n d"]) -> Loss:
+    """Return Eq. 13 for a network and a cloud."""
+    objective = ReconstructionLoss(**sampling.model_dump())
+    cloud = Neighbours(points)
+
+    def loss(batch: Tensor, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        terms = objective(network, batch, cloud, draws)
+        shown = {"zero": terms.zero, "others": terms.others, "fit": terms.fit, "converged": terms.converged}
+        return objective.total(terms), shown
+
+    return loss

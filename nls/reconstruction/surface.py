@@ -1,0 +1,48 @@
+"""What every method of reconstruction is given, and what it returns."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+import trimesh
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nls.engine.seeds import torch_stream
+from nls.levelset import values_and_jacobian
+from nls.reconstruction.session import Session
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A method's result, in the unit ball.
+
+    Attributes:
+        mesh: the surface.
+        network: the trained network; None without one.
+        figures: further numbers, such as the steps.
+    """
+
+    mesh: trimesh.Trimesh
+    network: nn.Module | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+class SurfaceMethod(Protocol):
+    """A method with its settings."""
+
+    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+        """Return the surface that points of the unit ball sample.
+
+        ``resolution`` is the number of nodes of the meshing grid along an axis, for methods with a level set.
+        torch's own random stream is seeded for the initialisation of a network.
+        """
+
+
+def eikonal_error(network: nn.Module, points: Float[Tensor, "n 3"], seed: int) -> float:
+    """Return the mean of ``|‖∇F‖ − 1|`` at points near the cloud: 0 for a signed distance."""
+    draws = torch_stream(seed, "eikonal", device=points.device)
+    chosen = torch.randint(len(points), (5000,), generator=draws, device=points.device)
+    noise = torch.randn(5000, points.shape[1], generator=draws, device=points.device)
+    _, jacobian = values_and_jacobian(network, points[chosen] + 0.01 * noise)
+    return float((torch.linalg.vector_norm(jacobian[:, 0], dim=1) - 1).abs().mean())

@@ -1,0 +1,117 @@
+"""Training a network on batches of a cloud: the one loop of Table 2 and Figure 3."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from nls.engine.seeds import torch_stream
+from nls.engine.settings import Settings
+from nls.engine.state import Part, restore, snapshot
+from nls.errors import RunError
+from nls.reconstruction.session import Session
+
+# Steps between two looks at the loss: a look waits for the GPU.
+_LOOK = 20
+
+
+class Training(Settings):
+    """How a network is trained."""
+
+    steps: int = Field(1500, ge=1, description="optimisation steps")
+    batch: int = Field(1000, ge=2, description="points of the cloud in a step")
+    optimizer: Literal["adam", "muon"] = Field(
+        "muon", description="muon: Muon for the hidden layers' matrices, Adam for the rest"
+    )
+    learning_rate: float = Field(4e-3, gt=0, description="at the start")
+    schedule: Literal["constant", "cosine", "drops"] = Field(
+        "cosine", description="cosine: to 0; drops: ×0.1 at 80, 93 and 97% of the steps"
+    )
+
+
+Loss = Callable[[Tensor, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
+
+
+def fit(
+    network: nn.Module,
+    loss_of: Loss,
+    points: Float[Tensor, "n d"],
+    training: Training,
+    seed: int,
+    session: Session,
+) -> dict[str, float]:
+    """Train a network on batches of points and return the last figures of its loss.
+
+    ``loss_of`` maps a batch to the loss and to figures worth showing.
+    """
+    draws = torch_stream(seed, "batches", device=session.device)
+    parts: dict[str, Part] = {"network": network, "draws": draws}
+    optimizers = _optimizers(network, training)
+    for number, optimizer in enumerate(optimizers):
+        parts[f"optimizer{number}"] = optimizer
+        parts[f"schedule{number}"] = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, partial(_rate, training.schedule, training.steps)
+        )
+    start, figures = 0, {"loss": math.nan}
+    if (saved := session.resume()) is not None:
+        start, figures = saved["step"], saved["figures"]
+        restore(parts, saved["parts"])
+    for step in session.progress.steps(training.steps, "fit", start):
+        session.offer(partial(_state, step, figures, parts))
+        chosen = torch.randint(len(points), (training.batch,), generator=draws, device=points.device)
+        loss, shown = loss_of(points[chosen], draws)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for part in parts.values():
+            if isinstance(part, torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler):
+                part.step()
+        if step % _LOOK == 0 or step + 1 == training.steps:
+            figures = {name: float(value.detach()) for name, value in {"loss": loss, **shown}.items()}
+            if not math.isfinite(figures["loss"]):
+                raise RunError(
+                    f"the loss is {figures['loss']} at step {step}, seed {seed}; a smaller learning rate may help"
+                )
+            session.history.append({"step": step, **figures})
+            session.progress.show(loss=figures["loss"])
+    session.offer(partial(_state, training.steps, figures, parts))
+    session.progress.name("meshing and measuring")
+    return {"steps": training.steps, **figures}
+
+
+def _optimizers(network: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
+    """Return Adam for all parameters, or Muon for the matrices between hidden layers and Adam for the rest."""
+    parameters = list(network.parameters())
+    if training.optimizer == "adam":
+        return [torch.optim.Adam(parameters, training.learning_rate, fused=True)]
+    matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 3]
+    chosen = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in parameters if id(parameter) not in chosen]
+    adam = torch.optim.Adam(rest, training.learning_rate, fused=True)
+    if not matrices:
+        return [adam]
+    # match_rms_adamw: a step of Muon is as long as one of Adam at the same learning rate.
+    muon = torch.optim.Muon(
+        matrices, training.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+    )
+    return [adam, muon]
+
+
+def _rate(schedule: str, steps: int, step: int) -> float:
+    """Return the factor of the learning rate at a step."""
+    match schedule:
+        case "cosine":
+            return (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
+        case "drops":
+            return 0.1 ** sum(step >= share * steps for share in (0.8, 14 / 15, 29 / 30))
+        case _:
+            return 1.0
+
+
+def _state(step: int, figures: dict[str, float], parts: Mapping[str, Part]) -> dict[str, Any]:
+    return {"step": step, "figures": figures, "parts": snapshot(parts)}
