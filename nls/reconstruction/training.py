@@ -14,6 +14,7 @@ from nls.engine.seeds import torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
 from nls.errors import RunError
+from nls.reconstruction.muon import Muon
 from nls.reconstruction.session import Session
 
 # Steps between two looks at the loss: a look waits for the GPU.
@@ -51,7 +52,7 @@ def fit(
     """
     draws = torch_stream(seed, "batches", device=session.device)
     parts: dict[str, Part] = {"network": network, "draws": draws}
-    optimizers = _optimizers(network, training)
+    optimizers = make_optimizers(network, training)
     for number, optimizer in enumerate(optimizers):
         parts[f"optimizer{number}"] = optimizer
         parts[f"schedule{number}"] = torch.optim.lr_scheduler.LambdaLR(
@@ -84,7 +85,7 @@ def fit(
     return {"steps": training.steps, **figures}
 
 
-def _optimizers(network: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
+def make_optimizers(network: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
     """Return Adam for all parameters, or Muon for the matrices between hidden layers and Adam for the rest."""
     parameters = list(network.parameters())
     if training.optimizer == "adam":
@@ -95,11 +96,7 @@ def _optimizers(network: nn.Module, training: Training) -> list[torch.optim.Opti
     adam = torch.optim.Adam(rest, training.learning_rate, fused=True)
     if not matrices:
         return [adam]
-    # match_rms_adamw: a step of Muon is as long as one of Adam at the same learning rate.
-    muon = torch.optim.Muon(
-        matrices, training.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-    )
-    return [adam, muon]
+    return [adam, Muon(matrices, training.learning_rate)]
 
 
 def _rate(schedule: str, steps: int, step: int) -> float:
