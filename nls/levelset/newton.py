@@ -66,7 +66,9 @@ def project(
     if known is None:
         known = values_and_jacobian(field, points, context)
     levels, jacobian = (value.clone() for value in known)
-    target = torch.as_tensor(level, dtype=levels.dtype, device=levels.device).expand_as(levels)
+    target = (
+        level.to(levels).expand_as(levels) if isinstance(level, Tensor) else torch.full_like(levels, level)
+    )
     moving = torch.arange(len(points), device=points.device)
     found = levels, jacobian
     for _ in range(max_iterations):
