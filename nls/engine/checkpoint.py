@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import signal
 import time
 import zipfile
@@ -39,7 +40,7 @@ class Checkpoint:
 
     Args:
         folder: the run directory.
-        identity: what the state belongs to; a checkpoint of another identity is put aside, and said.
+        identity: digits and letters that name what the state belongs to; a checkpoint of another is set aside.
         seconds: time between two checkpoints.
         note: receives what a person should know.
     """
@@ -53,26 +54,49 @@ class Checkpoint:
         self._signal: int | None = None
 
     def load(self) -> dict[str, Any] | None:
-        """Return the newest readable state of this run and restore torch's random states; None to start anew."""
-        for path in (self.newest, self.previous):
-            if not path.exists():
-                continue
-            try:
-                _require_whole(path)
-                content = torch.load(path, map_location="cpu", weights_only=True)
-            except _UNREADABLE as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                next_step = "taking the one before" if path == self.newest else "starting anew"
-                self.note(f"checkpoint {path.name} cannot be read ({reason}); {next_step}")
+        """Return the newest readable state of this run and restore torch's random states; None to start anew.
+
+        A checkpoint of another identity is set aside under its own name, where its own run finds it again.
+        """
+        set_aside = set()
+        for path in (self.newest, self.previous, self._aside(self.identity)):
+            content = self._read(path)
+            if content is None:
                 continue
             if content["identity"] != self.identity:
-                self.note(f"checkpoint {path.name} belongs to other settings; starting anew")
-                return None
+                if content["identity"] in set_aside:
+                    path.unlink()
+                    continue
+                set_aside.add(content["identity"])
+                path.replace(self._aside(content["identity"]))
+                self.note(f"checkpoint {path.name} belongs to other settings; it is set aside")
+                continue
             torch.set_rng_state(content["random"]["cpu"])
             if content["random"]["cuda"] and torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(content["random"]["cuda"])
             return content["state"]
         return None
+
+    def _aside(self, identity: str) -> Path:
+        return self.newest.with_name(f"checkpoint.{identity[:16]}.pt")
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """Return what is in a file, or None, and say why, if it is no checkpoint that can be read."""
+        if not path.exists():
+            return None
+        try:
+            require_checksums(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(content, dict) or not content.keys() >= {"identity", "random", "state"}:
+                raise ValueError("it is no checkpoint of nls")
+            if not isinstance(content["identity"], str) or not re.fullmatch("[0-9a-z]+", content["identity"]):
+                raise ValueError("it is no checkpoint of nls")
+        except _UNREADABLE as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            next_step = "taking the one before" if path == self.newest else "starting anew"
+            self.note(f"checkpoint {path.name} cannot be read ({reason}); {next_step}")
+            return None
+        return content
 
     def offer(self, state: Callable[[], dict[str, Any]]) -> None:
         """Write ``state()`` if it is time to; after a signal, write it and raise :class:`Interrupted`."""
@@ -114,12 +138,12 @@ class Checkpoint:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Delete both generations, at success."""
+    """Delete both generations, at success; what was set aside belongs to other settings and stays."""
     for name in _GENERATIONS:
         (folder / name).unlink(missing_ok=True)
 
 
-def _require_whole(path: Path) -> None:
+def require_checksums(path: Path) -> None:
     """Compare every part with its checksum, which torch writes but does not read."""
     with zipfile.ZipFile(path) as parts:
         if (damaged := parts.testzip()) is not None:

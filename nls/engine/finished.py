@@ -16,8 +16,9 @@ from nls.engine.files import json_text, write_json, write_text
 
 KEPT = ".finished.json"
 PROVENANCE = "provenance.json"
-# What lies beside a run's results: its log, what Snakemake measures, and what only an unfinished run needs.
-_NO_RESULTS = ("run.log", "benchmark.tsv", "progress.json", "checkpoint*.pt", ".*")
+# What lies beside a run's results: where they are told, its log, what Snakemake measures, and what only an
+# unfinished run needs.
+_NO_RESULTS = (PROVENANCE, "run.log", "benchmark.tsv", "progress.json", "checkpoint*.pt", ".*")
 
 
 class DamagedRunError(Exception):

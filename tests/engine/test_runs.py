@@ -155,11 +155,62 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path
     assert "checkpoint.pt cannot be read" in notes[0]
 
 
-def test_a_checkpoint_of_other_settings_is_put_aside(tmp_path):
+def test_a_checkpoint_of_other_settings_is_set_aside_and_found_again(tmp_path):
     notes = []
-    Checkpoint(tmp_path, "me", 0.0, notes.append).offer(lambda: {"step": 1})
-    assert Checkpoint(tmp_path, "you", 0.0, notes.append).load() is None
+
+    def checkpoint(identity):
+        return Checkpoint(tmp_path, identity, 0.0, notes.append)
+
+    for step in (1, 2):
+        checkpoint("me").offer(lambda step=step: {"step": step})
+    assert checkpoint("you").load() is None
     assert "other settings" in notes[0]
+    checkpoint("you").offer(lambda: {"step": 7})
+    assert checkpoint("me").load() == {"step": 2}
+    assert checkpoint("you").load() == {"step": 7}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[1], {}, {"identity": 3, "random": {}, "state": 1}, {"identity": "../me", "random": {}, "state": 1}],
+)
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path, content):
+    notes = []
+    torch.save(content, tmp_path / "checkpoint.pt")
+    assert Checkpoint(tmp_path, "me", 0.0, notes.append).load() is None
+    assert "it is no checkpoint of nls" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"device": "cpu"}, {"checkpoint_minutes": 1.0}, {"data_root": "elsewhere"}]
+)
+def test_where_a_run_is_carried_out_is_not_its_identity(tmp_path, change):
+    assert spec().identity() == spec(**change).identity()
+    assert spec().identity() != spec(threads=2).identity()
+    with pytest.raises(Interrupted):
+        execute(spec(), counting(20, stop_at=11), tmp_path)
+    execute(spec(**change), counting(20), tmp_path)
+    assert json.loads((tmp_path / "provenance.json").read_text())["interruptions"] == 1
+    execute(spec(), lambda *_: pytest.fail("ran again"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "history.csv", "metrics.json"])
+def test_a_damaged_run_is_run_again(tmp_path, name, capsys):
+    def recipe(_, run):
+        run.save_weights({"w": torch.ones(2)})
+        return {"a": 1}
+
+    execute(spec(), recipe, tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:-1] + b"!")
+    execute(spec(), recipe, tmp_path)
+    assert f"{name} is damaged; running it again" in capsys.readouterr().out
+    assert (tmp_path / name).read_bytes() == whole
+    for path in tmp_path.glob("[!.]*"):  # rm run/*
+        path.unlink()
+    execute(spec(), recipe, tmp_path)
+    assert "weights.safetensors is missing; running it again" in capsys.readouterr().out
+    assert (tmp_path / name).read_bytes() == whole
 
 
 def test_a_second_process_waits_and_finds_the_run_complete(tmp_path):
