@@ -5,28 +5,41 @@ Heavy imports stay inside the verbs, so that ``nls --help`` and a Snakemake dry 
 
 import argparse
 import errno
+import importlib.metadata
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import FrameType
+from typing import Any, cast
 
-from nls.errors import Interrupted, RunError, UserError
+from nls.arguments import Parser, integer, number, seed
+from nls.errors import Interrupted, NlsError, RunError, UserError, one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return 0, or print one line and return 2 (bad input), 1 (it cannot go on), 128 + signal."""
+    with _patient_output(), _stoppable():
+        try:
+            return _answer(argv)
+        except Interrupted as stop:
+            print(f"nls: {stop}", file=sys.stderr)
+            return 128 + stop.signal_number
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+
+
+def _answer(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.verb(arguments)
-    except UserError as error:
-        print(f"nls: {error}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"nls: {error}", file=sys.stderr)
-        return 1
-    except Interrupted as stop:
-        print(f"nls: {stop}; the same command goes on from there", file=sys.stderr)
-        return 128 + stop.signal_number
+    except NlsError as error:
+        print("\n".join(filter(None, [f"nls: {one_line(str(error))}", error.below])), file=sys.stderr)
+        return 1 if isinstance(error, RunError) else 2
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
@@ -35,9 +48,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Patient:
+    """A stream whose reader may go away (``| head``) without stopping the work that is told about."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows only ASCII shows \\u221e for ∞.
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        try:
+            return cast(int, self._stream.write(text))
+        except BrokenPipeError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _patient_output() -> Iterator[None]:
+    # A stream is None where the shell has closed it.
+    streams = [io.StringIO() if stream is None else _Patient(stream) for stream in (sys.stdout, sys.stderr)]
+    with redirect_stdout(cast(Any, streams[0])), redirect_stderr(cast(Any, streams[1])):
+        yield
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let signals unwind the verb, so that half-written files are removed; those that are ignored stay so."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number, resumable=False)
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = {each: handler for each, handler in before.items() if handler is not signal.SIG_IGN}
+    for each in heard:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each, handler in heard.items():
+            signal.signal(each, handler)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nls", description="Benchmarks for Controlling Neural Level Sets.")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    parser = Parser(prog="nls", description="Benchmarks for Controlling Neural Level Sets.")
+    parser.add_argument("--version", action="version", version=f"nls {importlib.metadata.version('nls')}")
+    parser.set_defaults(verb=lambda arguments: parser.print_help())
+    verbs = parser.add_subparsers(metavar="VERB")
     for add in (
         _add_run,
         _add_data,
@@ -69,7 +141,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _add_data(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("data", help="obtain datasets and make scans")
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
 
     fetch = actions.add_parser("fetch", help="obtain, check and lay out one dataset")
     fetch.add_argument("name", metavar="NAME", help="mnist fashion_mnist cifar10 digits bodies faust curves")
@@ -88,9 +160,11 @@ def _add_data(verbs: argparse._SubParsersAction) -> None:
     scan = actions.add_parser("scan", help="scan a mesh with virtual cameras")
     scan.add_argument("mesh", type=Path, metavar="MESH", help="any mesh file; y up, metres")
     scan.add_argument("-o", "--out", type=Path, required=True, metavar="SCAN.ply")
-    scan.add_argument("--points", type=int, default=170_000, metavar="N")
-    scan.add_argument("--noise", type=float, default=0.0005, metavar="METRES", help="standard deviation")
-    scan.add_argument("--seed", type=int, default=0, metavar="S")
+    scan.add_argument("--points", type=integer(1, 100_000_000), default=170_000, metavar="N")
+    scan.add_argument(
+        "--noise", type=number(0, 1), default=0.0005, metavar="METRES", help="standard deviation"
+    )
+    scan.add_argument("--seed", type=seed, default=0, metavar="S")
     scan.set_defaults(verb=_data_scan)
 
 
@@ -118,7 +192,12 @@ def _add_attack(verbs: argparse._SubParsersAction) -> None:
         "--dataset", required=True, metavar="NAME", help="mnist fashion_mnist cifar10 digits, or a .npz"
     )
     parser.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
-    parser.add_argument("--eps", type=float, required=True, help="radius of the ball, pixels in [0, 1]")
+    parser.add_argument(
+        "--eps",
+        type=number(0, 1000),
+        required=True,
+        help="radius of the ball, pixels in [0, 1]; 8/255 is understood",
+    )
     parser.add_argument("--norm", choices=("linf", "l2"), default="linf")
     parser.add_argument(
         "--attacks",
@@ -126,19 +205,21 @@ def _add_attack(verbs: argparse._SubParsersAction) -> None:
         metavar="A,B",
         help="of pgd-xent pgd-margin apgd-ce apgd-t fab-t square autoattack; default: %(default)s",
     )
-    parser.add_argument("--steps", type=int, default=40, help="of PGD")
-    parser.add_argument("--step-size", type=float, default=0.01, help="of PGD, in pixel values")
-    parser.add_argument("--restarts", type=int, default=1, help="random starts of PGD")
-    parser.add_argument("--apgd-steps", type=int, default=100)
-    parser.add_argument("--fab-steps", type=int, default=100)
-    parser.add_argument("--queries", type=int, default=5000, help="of Square")
-    parser.add_argument("--limit", type=int, metavar="N", help="attack the first N test images only")
+    parser.add_argument("--steps", type=integer(0, 1_000_000), default=40, help="of PGD")
+    parser.add_argument(
+        "--step-size", type=number(0, 1000, above=True), default=0.01, help="of PGD, in pixel values"
+    )
+    parser.add_argument("--restarts", type=integer(1, 10_000), default=1, help="random starts of PGD")
+    parser.add_argument("--apgd-steps", type=integer(1, 1_000_000), default=100)
+    parser.add_argument("--fab-steps", type=integer(1, 1_000_000), default=100)
+    parser.add_argument("--queries", type=integer(1), default=5000, help="of Square")
+    parser.add_argument("--limit", type=integer(1), metavar="N", help="attack the first N test images only")
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), help="of PGD's gradients; default: the faster"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=250)
+    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--batch-size", type=integer(1), default=250)
     parser.add_argument("--out", type=Path, metavar="attack.json")
     parser.set_defaults(verb=_attack)
 
@@ -148,6 +229,11 @@ def _attack(arguments: argparse.Namespace) -> None:
     from nls.attacks.library import Effort
 
     options = {name: value for name, value in vars(arguments).items() if name != "verb"}
+    for name in ("eps", "step_size"):
+        value = options[name]
+        if options["norm"] == "linf" and value > 1:
+            hint = f": did you mean {value:g}/255?" if value < 255 else ""
+            raise UserError(f"--{name.replace('_', '-')} {value:g} is more than pixels in [0, 1] allow{hint}")
     effort = Effort(*(options.pop(name) for name in ("apgd_steps", "fab_steps", "queries")))
     attacks = [name.strip() for name in options.pop("attacks").split(",") if name.strip()]
     attack_files(attacks=attacks, effort=effort, **options)
@@ -163,17 +249,21 @@ def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
         help="levelset poisson igr atlasnet-25 atlasnet-1 atlasnet-sphere; default: %(default)s",
     )
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="of training; default: the method's own number"
+        "--steps", type=integer(1), metavar="N", help="of training; default: the method's own number"
     )
     parser.add_argument(
-        "--resolution", type=int, default=256, metavar="R", help="nodes of the meshing grid along an axis"
+        "--resolution",
+        type=integer(16, 4096),
+        default=256,
+        metavar="R",
+        help="nodes of the meshing grid along an axis",
     )
     parser.add_argument(
         "--keep-largest", action="store_true", help="drop all pieces but the largest, and say so"
     )
     parser.add_argument("--preview", type=Path, metavar="PICTURE.png", help="draw the points beside the mesh")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--seed", type=seed, default=0, metavar="S")
     parser.set_defaults(verb=_reconstruct)
 
 
@@ -187,8 +277,10 @@ def _add_chamfer(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("chamfer", help="print the Chamfer distances of two meshes")
     parser.add_argument("first", type=Path, metavar="A", help="PLY, OBJ or GLB")
     parser.add_argument("second", type=Path, metavar="B")
-    parser.add_argument("--points", type=int, default=30_000, metavar="N", help="samples of each surface")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument(
+        "--points", type=integer(1, 100_000_000), default=30_000, metavar="N", help="samples of each surface"
+    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="S")
     parser.set_defaults(verb=_chamfer)
 
 

@@ -3,21 +3,39 @@
 import signal
 
 
-class UserError(Exception):
-    """Bad input, told in one line that names the thing and the next step.
+class NlsError(Exception):
+    """What is told in one line that names the thing and the next step; all else that is raised is a defect.
 
-    The command line prints the message and exits with code 2; everything else that is raised is a defect and
-    keeps its traceback.
+    Args:
+        message: the line.
+        below: what a person wants to see below it, such as where in their own file an exception arose.
     """
 
+    def __init__(self, message: str, below: str = "") -> None:
+        super().__init__(message)
+        self.below = below
 
-class RunError(Exception):
-    """A run that cannot go on, told in one line; the command line prints it and exits with code 1."""
+
+class UserError(NlsError):
+    """Bad input; the command line prints the line and exits with code 2."""
+
+
+class RunError(NlsError):
+    """A run that cannot go on; the command line prints the line and exits with code 1."""
 
 
 class Interrupted(BaseException):
-    """A signal asked a run to stop, and its state is on the disk."""
+    """A signal asked to stop."""
 
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name}; the checkpoint is written")
+    def __init__(self, signal_number: int, *, resumable: bool = True) -> None:
+        name = signal.Signals(signal_number).name
+        kept = "; the checkpoint is written; the same command goes on from there" if resumable else ""
+        super().__init__(f"stopped by {name}{kept}")
         self.signal_number = signal_number
+
+
+def one_line(text: str) -> str:
+    """Return the text with line breaks and whatever else a terminal cannot show written as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )

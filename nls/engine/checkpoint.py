@@ -17,6 +17,7 @@ import torch
 from nls.engine.files import written_whole
 from nls.errors import Interrupted
 
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 Note = Callable[[str], None]
 _GENERATIONS = ("checkpoint.pt", "checkpoint.previous.pt")
 _UNREADABLE = (
@@ -34,9 +35,9 @@ class Checkpoint:
     """State of a run that outlives the process.
 
     A run calls :meth:`offer` once a step; the state is written when ``seconds`` have passed since the last
-    time, or at once after SIGTERM or SIGUSR1, which then end the run. Two generations are kept: if the newest
-    cannot be read, the one before is taken, and said. The state is made of tensors, numbers, strings, lists
-    and dictionaries, and is read without executing code. Torch's own random states travel along.
+    time, or at once after a signal of :data:`SIGNALS`, which then ends the run. Two generations are kept: if
+    the newest cannot be read, the one before is taken, and said. The state is made of tensors, numbers, strings,
+    lists and dictionaries, and is read without executing code. Torch's own random states travel along.
 
     Args:
         folder: the run directory.
@@ -108,12 +109,18 @@ class Checkpoint:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGTERM and SIGUSR1 as requests to write a checkpoint and stop."""
+        """Take signals as requests to write a checkpoint and stop; a second Ctrl-C stops without one.
+
+        A signal that is ignored, such as SIGHUP below ``nohup``, stays so.
+        """
 
         def remember(number: int, _: FrameType | None) -> None:
+            if number == signal.SIGINT and self._signal is not None:
+                raise Interrupted(number, resumable=False)
             self._signal = number
 
-        before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, remember) for number in heard}
         try:
             yield
         finally:

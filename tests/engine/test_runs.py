@@ -127,7 +127,7 @@ def counting(total, stop_at=None, number=signal.SIGTERM):
     return recipe
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_writes_a_checkpoint_and_the_run_ends_with_the_same_bytes(tmp_path, number):
     torch.manual_seed(0)
     execute(spec(), counting(20), tmp_path / "whole")
