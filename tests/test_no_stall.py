@@ -18,12 +18,17 @@ from nls.data import ImageDataset, Split
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec
-from nls.experiments import figure2, surfaces
+from nls.experiments import figure2
 from nls.experiments.training import Training, train
 from nls.geometry import neighbours
 from nls.networks.atlasnet import AtlasNet
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.classifiers import make_method
+from nls.reconstruction.atlasnet import AtlasNetMethod, _atlas_loss
+from nls.reconstruction.igr import Igr, _igr_loss
+from nls.reconstruction.levelset import LevelSet, level_set_loss
+from nls.reconstruction.training import Training as SurfaceTraining
+from nls.reconstruction.training import fit
 
 # What needs a value, or a number of rows, before it can go on.
 _WAITS = {
@@ -270,18 +275,18 @@ def separate_by(loss):
 def fit_by(method, loss_of):
     def fitted(stalls, folder):
         points = nn.functional.normalize(torch.randn(500, 3))
-        if isinstance(method, surfaces.Atlas):
+        if isinstance(method, AtlasNetMethod):
             network = AtlasNet(2, "square", 16, 16)
         else:
             network = ImplicitMLP(32, 3, activation="softplus")
         loss, run = loss_of(method, network, points), run_in(folder, stalls)
         with stalls:
-            surfaces.fit(network, loss, points, method.training, 0, run)
+            fit(network, loss, points, method.training, 0, run)
 
     return fitted
 
 
-SHORT = surfaces.Training(steps=60, batch=100)
+SHORT = SurfaceTraining(steps=60, batch=100)
 LOOPS = {
     "PGD": attack_by_pgd,
     "ascend": attack_by_ascend,
@@ -295,14 +300,12 @@ LOOPS = {
     "Figure 2, hinge": separate_by("hinge"),
     "Figure 2, geometric SVM": separate_by("geometric_svm"),
     "surfaces, level sets": fit_by(
-        surfaces.LevelSet(training=SHORT),
-        lambda method, network, points: surfaces.level_set_loss(method.sampling, network, points),
+        LevelSet(training=SHORT),
+        lambda method, network, points: level_set_loss(method.sampling, network, points),
     ),
-    "surfaces, IGR": fit_by(
-        surfaces.Igr(training=SHORT), lambda method, network, points: surfaces._igr_loss(method, network)
-    ),
+    "surfaces, IGR": fit_by(Igr(training=SHORT), lambda method, network, points: _igr_loss(method, network)),
     "surfaces, AtlasNet": fit_by(
-        surfaces.Atlas(training=SHORT), lambda method, network, points: surfaces._atlas_loss(network)
+        AtlasNetMethod(training=SHORT), lambda method, network, points: _atlas_loss(network)
     ),
 }
 
