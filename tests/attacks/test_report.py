@@ -170,6 +170,7 @@ class _NaN(nn.Module):
         ({"labels": torch.full((60,), -1)}, "label -1 is out of range"),
         ({"model": _NaN()}, "NaN or infinite"),
         ({"restarts": 0}, "restarts >= 1"),
+        ({"batch_size": 0}, "the batch size must be at least 1"),
         ({"norm": "l1"}, "unknown norm 'l1'"),
     ],
 )
@@ -179,6 +180,11 @@ def test_bad_input_is_one_line(examples, change, message):
     with pytest.raises(UserError, match=message) as error:
         attack(**arguments)
     assert "\n" not in str(error.value)
+
+
+def test_no_effort_is_refused():
+    with pytest.raises(UserError, match="queries must be at least 1"):
+        Effort(queries=0)
 
 
 def test_square_in_l2_needs_five_pixels():

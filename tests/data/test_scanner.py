@@ -12,7 +12,8 @@ from scipy.spatial import cKDTree
 from nls.cli import main
 from nls.data import load_scans, read_points, write_ply
 from nls.data.bodies import body
-from nls.data.scanner import _Rig, scan
+from nls.data.scanner import _Rig, scan, scan_file
+from nls.errors import UserError
 
 SPHERE = trimesh.creation.icosphere(subdivisions=5, radius=0.5)
 
@@ -140,11 +141,11 @@ def test_bad_meshes_are_named(tmp_path, capsys, name):
     assert not (tmp_path / "out.ply").exists()
 
 
-def test_bad_numbers_are_named(tmp_path, capsys):
+@pytest.mark.parametrize(("points", "noise"), [(0, 0.0), (100, -1.0), (100, float("nan"))])
+def test_bad_numbers_are_named(tmp_path, points, noise):
     SPHERE.export(tmp_path / "ball.ply")
-    for option in (["--points", "0"], ["--noise", "-1"], ["--noise", "nan"]):
-        assert main(["data", "scan", str(tmp_path / "ball.ply"), "-o", str(tmp_path / "o.ply"), *option]) == 2
-        assert "cannot scan" in capsys.readouterr().err
+    with pytest.raises(UserError, match="cannot scan"):
+        scan_file(tmp_path / "ball.ply", tmp_path / "o.ply", 0, points, noise)
 
 
 def test_an_unseen_mesh_is_named(tmp_path, capsys):
