@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from nls.engine.devices import _PRODUCTS
+
 # A slow machine is no fault of a property, and examples of earlier sessions would make sessions differ.
 _ALWAYS = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("fixed", derandomize=True, max_examples=25, **_ALWAYS)
@@ -49,6 +51,7 @@ def _state():
         "dtype": torch.get_default_dtype(),
         "gradients": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "products": [product.fp32_precision for product in _PRODUCTS],
         "only warn": torch.is_deterministic_algorithms_warn_only_enabled(),
     }
 
@@ -68,4 +71,9 @@ def _restore(before):
     torch.set_num_threads(before["threads"])
     torch.set_default_dtype(before["dtype"])
     torch.set_grad_enabled(before["gradients"])
+    if [product.fp32_precision for product in _PRODUCTS] != before["products"]:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+        for product, precision in zip(_PRODUCTS, before["products"], strict=True):
+            product.fp32_precision = precision
     torch.use_deterministic_algorithms(before["deterministic"], warn_only=before["only warn"])

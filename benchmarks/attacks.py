@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from nls.attacks import Ball, bfloat16_is_native, is_correct, pgd
+from nls.attacks import Ball, is_correct, pgd
 from nls.data import load_images
 from nls.engine.vision import torchvision  # noqa: F401  torchattacks imports it
 from nls.networks.classifiers import build_classifier
@@ -34,13 +34,11 @@ def theirs(model, images, labels, start):
     return is_correct(model, torch.cat(points), labels)
 
 
-def ours(model, images, labels, start, loss="xent", precision="bfloat16"):
+def ours(model, images, labels, start, loss="xent"):
     ball = Ball(EPS)
     first = ball.random(images, torch.Generator().manual_seed(start))
     clean = is_correct(model, images, labels)
-    attacked = pgd(
-        model, images, labels, ball, first, loss=loss, steps=STEPS, step_size=STEP_SIZE, precision=precision
-    )
+    attacked = pgd(model, images, labels, ball, first, loss=loss, steps=STEPS, step_size=STEP_SIZE)
     return clean & ~attacked.broken
 
 
@@ -50,7 +48,7 @@ def timed(function, *arguments):
     return left.double().mean().item(), time.perf_counter() - wall, time.process_time() - process
 
 
-def compare(name, run, data, examples, starts, precision):
+def compare(name, run, data, examples, starts):
     model = build_classifier("convnet4a-linear-head", 1, 28, 10)
     load_weights(model, run / "weights.safetensors")
     model.eval()
@@ -58,8 +56,7 @@ def compare(name, run, data, examples, starts, precision):
     labels = torch.from_numpy(data.test.labels[:examples].copy())
     programs = {
         "torchattacks": theirs,
-        f"nls {precision}": lambda *a: ours(*a, precision=precision),
-        "nls float32": lambda *a: ours(*a, precision="float32"),
+        "nls": ours,
     }
     figures = {program: [] for program in programs}
     for start in range(starts):
@@ -86,14 +83,11 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    precision = "bfloat16" if bfloat16_is_native(torch.device("cpu")) else "float32"
-    print(
-        f"torch {torch.__version__}, {arguments.threads} threads, bfloat16 in hardware: {precision == 'bfloat16'}"
-    )
+    print(f"torch {torch.__version__}, {arguments.threads} threads")
     data = load_images("mnist", arguments.data_root)
     for name in ("standard", "robust"):
         run = getattr(arguments, name)
-        compare(name, run, data, arguments.examples, arguments.starts, precision)
+        compare(name, run, data, arguments.examples, arguments.starts)
 
 
 if __name__ == "__main__":

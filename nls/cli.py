@@ -214,9 +214,6 @@ def _add_attack(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--fab-steps", type=integer(1, 1_000_000), default=100)
     parser.add_argument("--queries", type=integer(1), default=5000, help="of Square")
     parser.add_argument("--limit", type=integer(1), metavar="N", help="attack the first N test images only")
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), help="of PGD's gradients; default: the faster"
-    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--batch-size", type=integer(1), default=250)

@@ -4,7 +4,7 @@ from nls.attacks.ball import Ball, Norm
 from nls.attacks.library import LIBRARY_ATTACKS, Effort, library_attack
 from nls.attacks.masking import masking_reasons, vanishing_share
 from nls.attacks.model import channels_last, check_examples, is_correct, under_attack
-from nls.attacks.pgd import LOSSES, NEVER, Attacked, Loss, Precision, ascend, bfloat16_is_native, pgd
+from nls.attacks.pgd import LOSSES, NEVER, Attacked, Loss, ascend, pgd
 from nls.attacks.report import ATTACKS, AttackReport, CarryOut, at_once, attack
 
 __all__ = [
@@ -19,11 +19,9 @@ __all__ = [
     "Effort",
     "Loss",
     "Norm",
-    "Precision",
     "ascend",
     "at_once",
     "attack",
-    "bfloat16_is_native",
     "channels_last",
     "check_examples",
     "is_correct",

@@ -9,7 +9,6 @@ from torch import nn
 
 from nls.attacks.ball import Norm
 from nls.attacks.library import Effort
-from nls.attacks.pgd import Precision, bfloat16_is_native
 from nls.attacks.report import attack
 from nls.data import load_images
 from nls.engine.devices import choose_device
@@ -33,7 +32,6 @@ def attack_files(
     restarts: int,
     limit: int | None,
     effort: Effort,
-    precision: Precision | None,
     device: str,
     seed: int,
     batch_size: int,
@@ -42,8 +40,7 @@ def attack_files(
     """Attack a model on the first ``limit`` test images, print the report, and write it to ``out``.
 
     ``model`` is ``FILE.py:FACTORY``, a function without arguments that returns the network; ``weights`` its
-    ``state_dict``. Without ``precision``, PGD searches in bfloat16 where the processor has it; the report says
-    which it was.
+    ``state_dict``.
 
     Raises:
         UserError: anything of the input that does not fit, in one line.
@@ -57,8 +54,6 @@ def attack_files(
     data = load_images(dataset, data_root)
     images = torch.from_numpy(data.test.images[:limit].copy()).to(place).float() / 255
     labels = torch.from_numpy(data.test.labels[:limit].copy()).to(place)
-    if precision is None:
-        precision = "bfloat16" if bfloat16_is_native(place) else "float32"
     report = attack(
         network,
         images,
@@ -70,7 +65,6 @@ def attack_files(
         step_size=step_size,
         restarts=restarts,
         effort=effort,
-        precision=precision,
         seed=seed,
         batch_size=batch_size,
     ).to_dict()
@@ -93,8 +87,7 @@ def report_text(report: dict[str, Any]) -> str:
     lines = [
         f"threat model  {norm}, eps {settings['eps']:g}, pixels in [0, 1]",
         f"examples      {report['n']}",
-        f"PGD           {pgd['steps']} steps of {pgd['step_size']:g}, {pgd['starts']} random start(s),"
-        f" gradients in {pgd['precision']}, verdicts in float32",
+        f"PGD           {pgd['steps']} steps of {pgd['step_size']:g}, {pgd['starts']} random start(s), float32",
         "",
         f"{'clean':<14}{report['clean_accuracy']:8.2%}",
     ]

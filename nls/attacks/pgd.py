@@ -1,7 +1,6 @@
 """Projected gradient descent (Kurakin et al., 2017; Madry et al., 2018)."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +14,6 @@ from nls.attacks.model import require_finite, under_attack
 from nls.levelset import class_margin
 
 Loss = Literal["xent", "margin"]
-Precision = Literal["float32", "bfloat16"]
 
 # What an attack increases, example by example: the cross-entropy, or −F^y = max_{i≠y} f_i − f_y.
 LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
@@ -44,13 +42,6 @@ class Attacked:
         return self.broken_at != NEVER
 
 
-def bfloat16_is_native(device: torch.device) -> bool:
-    """Return whether the processor multiplies bfloat16 in hardware, so that it is faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
-
-
 def pgd(
     model: nn.Module,
     images: Float[Tensor, "n c h w"],
@@ -62,14 +53,12 @@ def pgd(
     steps: int,
     step_size: float,
     stop_when_broken: bool = True,
-    precision: Precision = "float32",
     batch_size: int = 250,
 ) -> Attacked:
     """Climb the loss from ``start``, staying in the ball.
 
     Examples leave the work as soon as an iterate is misclassified, and full batches are made of those that
-    remain. With ``precision="bfloat16"`` gradients are computed in bfloat16, and every example that seems
-    broken is judged again in float32, as is the last iterate: no verdict depends on bfloat16.
+    remain.
 
     Args:
         model: returns logits ``(n, classes)``; is attacked in evaluation mode and gets its mode back.
@@ -81,7 +70,6 @@ def pgd(
         steps: gradient steps.
         step_size: length of a step in the ball's norm, in pixel values.
         stop_when_broken: False follows every example to the last step and judges only there.
-        precision: of the gradients.
         batch_size: examples in one forward pass.
 
     Raises:
@@ -90,18 +78,15 @@ def pgd(
     points = start.clone()
     broken_at = torch.full_like(labels, NEVER)
     active = torch.arange(len(images), device=images.device)
-    exact = precision == "float32"
     with under_attack(model):
         for step in range(steps):
             if len(active) == 0:
                 break
             remaining = []
             for rows in active.split(batch_size):
-                logits, gradient = _logits_and_gradient(model, points[rows], labels[rows], loss, precision)
+                logits, gradient = _logits_and_gradient(model, points[rows], labels[rows], loss)
                 if stop_when_broken:
                     wrong = require_finite(logits).argmax(dim=1) != labels[rows]
-                    if not exact and wrong.any():
-                        wrong[wrong.clone()] = _is_wrong(model, points[rows[wrong]], labels[rows[wrong]])
                     broken_at[rows[wrong]] = step
                     rows, gradient = rows[~wrong], gradient[~wrong]
                 points[rows] = ball.step(points[rows], gradient, step_size, images[rows])
@@ -120,7 +105,6 @@ def ascend(
     *,
     steps: int,
     step_size: float | Float[Tensor, "n *ones"],
-    precision: Precision = "float32",
 ) -> Float[Tensor, "n *shape"]:
     """Climb ``loss`` by sign-gradient steps inside a box; the search of adversarial training.
 
@@ -131,11 +115,10 @@ def ascend(
         upper: largest pixel values.
         steps: sign-gradient steps, all of them taken.
         step_size: length of a step in L∞, one or one a point.
-        precision: of the gradients.
     """
     points = start.detach()
     for _ in range(steps):
-        with torch.enable_grad(), _autocast(points.device, precision):
+        with torch.enable_grad():
             points.requires_grad_(True)
             (gradient,) = torch.autograd.grad(loss(points).sum(), points)
         points = torch.clamp(points.detach() + step_size * gradient.sign(), lower, upper)
@@ -143,22 +126,14 @@ def ascend(
 
 
 def _logits_and_gradient(
-    model: nn.Module, points: Tensor, labels: Tensor, loss: Loss, precision: Precision
+    model: nn.Module, points: Tensor, labels: Tensor, loss: Loss
 ) -> tuple[Tensor, Tensor]:
-    if precision == "bfloat16":
-        points = points.contiguous(memory_format=torch.channels_last)
     with torch.enable_grad():
         points = points.detach().requires_grad_(True)
-        with _autocast(points.device, precision):
-            logits = model(points)
-        logits = logits.float() if precision == "bfloat16" else logits
+        logits = model(points)
         # A sum, not a mean: dividing by the batch size would bring small gradients closer to underflow.
         (gradient,) = torch.autograd.grad(LOSSES[loss](logits, labels).sum(), points)
     return logits.detach(), gradient
-
-
-def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from nls.attacks.ball import Ball, Norm
 from nls.attacks.library import LIBRARY_ATTACKS, Effort, LibraryAttack, library_attack
 from nls.attacks.masking import masking_reasons, vanishing_share
 from nls.attacks.model import check_examples, is_correct
-from nls.attacks.pgd import Loss, Precision, pgd
+from nls.attacks.pgd import Loss, pgd
 from nls.engine.seeds import torch_stream
 from nls.errors import UserError
 
@@ -80,7 +80,6 @@ def attack(
     step_size: float = 0.01,
     restarts: int = 1,
     effort: Effort | None = None,
-    precision: Precision = "float32",
     seed: int = 0,
     batch_size: int = 250,
     carry_out: CarryOut = at_once,
@@ -103,7 +102,6 @@ def attack(
         step_size: of PGD, in pixel values.
         restarts: random starts of PGD.
         effort: steps and queries of the other attacks; AutoAttack's standard by default.
-        precision: of PGD's gradients; see :func:`pgd`.
         seed: of every random draw; equal seeds give equal reports on one machine.
         batch_size: examples in one forward pass.
         carry_out: see :data:`CarryOut`; the pieces are a start of PGD and a batch of another attack.
@@ -132,7 +130,6 @@ def attack(
             loss=PGD_ATTACKS[name],
             steps=steps,
             step_size=step_size,
-            precision=precision,
             batch_size=batch_size,
         )
         left = clean.clone()
@@ -183,7 +180,7 @@ def attack(
     settings = {
         "eps": eps,
         "norm": norm,
-        "pgd": {"steps": steps, "step_size": step_size, "starts": restarts, "precision": precision},
+        "pgd": {"steps": steps, "step_size": step_size, "starts": restarts},
         "apgd_steps": effort.apgd_steps,
         "fab_steps": effort.fab_steps,
         "square_queries": effort.queries,

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nls.engine.devices import device_name
+from nls.engine.devices import device_name, float32_products
 
 PACKAGES = (
     "nls",
@@ -30,7 +30,12 @@ def describe(device: torch.device) -> dict[str, Any]:
         "commit": code_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": {"type": device.type, "name": device_name(device), "threads": torch.get_num_threads()},
+        "device": {
+            "type": device.type,
+            "name": device_name(device),
+            "threads": torch.get_num_threads(),
+            "products": float32_products(),
+        },
     }
 
 

@@ -6,6 +6,8 @@ import os
 import numpy as np
 import torch
 
+from nls.engine.devices import require_float32
+
 
 def stream_seed(seed: int, *names: str | int) -> int:
     """Return a 63-bit seed for the stream ``names`` of ``seed``; different names are independent."""
@@ -24,10 +26,9 @@ def numpy_stream(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def make_deterministic(threads: int) -> None:
-    """Choose deterministic kernels and a fixed number of threads, on which float sums depend."""
+    """Choose deterministic kernels, whole float32, and a fixed number of threads, on which float sums depend."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    require_float32()

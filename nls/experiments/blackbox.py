@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, field_validator
 
-from nls.attacks import Ball, Loss, Precision, is_correct, pgd
+from nls.attacks import Ball, Loss, is_correct, pgd
 from nls.data import IMAGE_SETS, load_images
 from nls.engine.runs import METRICS, Run
 from nls.engine.seeds import torch_stream
@@ -24,7 +24,6 @@ class Transfer(Settings):
     steps: int = Field(ge=1, description="of PGD, all of them taken")
     step_size: float = Field(gt=0, description="of PGD, pixel values")
     test_images: int | None = Field(None, ge=1, description="the first images of the test set; null: all")
-    precision: Precision = Field("float32", description="of PGD's gradients; verdicts are always float32")
 
 
 class Group(Settings):
@@ -117,7 +116,6 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
             steps=plan.steps,
             step_size=plan.step_size,
             stop_when_broken=False,
-            precision=plan.precision,
         )
         accuracies[loss] = {
             name: _share(is_correct(network, attacked.points, labels)) for name, network in networks.items()

@@ -20,7 +20,6 @@ from nls.attacks import (
     CarryOut,
     Effort,
     Loss,
-    Precision,
     at_once,
     attack,
     is_correct,
@@ -50,7 +49,6 @@ class AttackPlan(Settings):
     apgd_steps: int = Field(100, ge=1, description="of APGD, and of targeted APGD for every target")
     fab_steps: int = Field(100, ge=1, description="of targeted FAB for every target")
     queries: int = Field(5000, ge=1, description="of Square, an example")
-    precision: Precision = Field("float32", description="of PGD's gradients; verdicts are always float32")
     batch_size: int = Field(250, ge=1, description="examples in one forward pass")
     curve_eps: list[float] = Field([], description="radii of the accuracy-against-ε curve, ascending")
     curve_steps: int = Field(100, ge=1, description="PGD steps of the accuracy-against-steps curve")
@@ -186,7 +184,6 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         step_size=plan.step_size,
         restarts=plan.starts,
         effort=plan.effort(),
-        precision=plan.precision,
         seed=spec.seed,
         batch_size=plan.batch_size,
         carry_out=carry_out,
@@ -227,7 +224,6 @@ def eps_curve(
             loss=PGD_ATTACKS[name],
             steps=plan.steps,
             step_size=plan.step_size * (radius / plan.eps if plan.eps else 1),
-            precision=plan.precision,
             batch_size=plan.batch_size,
         )
         return ~result.broken
@@ -268,7 +264,6 @@ def steps_curve(
             loss=loss,
             steps=steps[-1],
             step_size=plan.step_size,
-            precision=plan.precision,
             batch_size=plan.batch_size,
         ).broken_at
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import Precision, ascend, under_attack
+from nls.attacks import ascend, under_attack
 from nls.objectives.base import Moment, box, uniform_in, warmed_up
 
 
@@ -21,14 +21,12 @@ class Madry:
         steps: of PGD.
         step_size: of PGD, in pixel values; it shrinks with ε during the warm-up.
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
-        precision: of the gradients of the search.
     """
 
     eps: float
     steps: int = 40
     step_size: float = 0.01
     warm_up_epochs: float = 0
-    precision: Precision = "float32"
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
@@ -44,6 +42,5 @@ class Madry:
                 upper,
                 steps=self.steps,
                 step_size=self.step_size * share,
-                precision=self.precision,
             )
         return functional.cross_entropy(model(adversarial), labels)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import Precision, ascend, under_attack
+from nls.attacks import ascend, under_attack
 from nls.levelset import ClassMargin, false_position
 from nls.objectives.base import Moment, box, uniform_in
 
@@ -27,13 +27,11 @@ class MMA:
         eps_max: largest distance that is worked for, in pixel values.
         steps: sign-gradient steps of the search, and the most iterations of false position.
         step_size: in pixel values.
-        precision: of the gradients of the search.
     """
 
     eps_max: float
     steps: int = 40
     step_size: float = 0.01
-    precision: Precision = "float32"
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
@@ -49,7 +47,6 @@ class MMA:
                 upper,
                 steps=self.steps,
                 step_size=self.step_size,
-                precision=self.precision,
             )
             with torch.no_grad():
                 margins, end_margins = field(images, labels), field(ends, labels)

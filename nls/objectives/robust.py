@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from nls.attacks import Precision, ascend, under_attack
+from nls.attacks import ascend, under_attack
 from nls.levelset import ClassMargin, SampleNetwork, class_margin, false_position, values_and_jacobian
 from nls.objectives.base import Moment, box, uniform_in, warmed_up
 
@@ -63,7 +63,6 @@ class RobustLevelSets:
         root_tolerance: a root is used if its margin is below it.
         lost_weight: weight of the hinge ``max(0, −F^y)`` for wrong samples without a root. The paper has none: they
             wait until the boundary comes near by itself, which takes many epochs.
-        precision: of the gradients of the search; roots are float32.
     """
 
     eps_correct: float
@@ -76,7 +75,6 @@ class RobustLevelSets:
     warm_up_epochs: float = 0
     root_tolerance: float = 0.1
     lost_weight: float = 0
-    precision: Precision = "float32"
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
@@ -133,7 +131,6 @@ class RobustLevelSets:
                 upper,
                 steps=self.steps,
                 step_size=self.step_size * torch.where(column, eps_correct / self.eps_attack, 1.0),
-                precision=self.precision,
             )
             with torch.no_grad():
                 end_margins = field(ends, labels)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import Precision, ascend, under_attack
+from nls.attacks import ascend, under_attack
 from nls.objectives.base import Moment, box, warmed_up
 
 
@@ -23,7 +23,6 @@ class Trades:
         steps: sign-gradient steps of the search.
         step_size: in pixel values; it shrinks with ε during the warm-up.
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
-        precision: of the gradients of the search.
     """
 
     eps: float
@@ -31,7 +30,6 @@ class Trades:
     steps: int = 40
     step_size: float = 0.01
     warm_up_epochs: float = 0
-    precision: Precision = "float32"
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
@@ -52,7 +50,6 @@ class Trades:
                 upper,
                 steps=self.steps,
                 step_size=self.step_size * share,
-                precision=self.precision,
             )
         natural = model(images)
         robust = divergence(natural, model(adversarial)).mean()

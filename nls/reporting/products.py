@@ -72,6 +72,7 @@ def write_table(name: str, suite: str) -> list[Path]:
     evidence = Evidence(suite)
     evidence.require_suite()
     frame, notes = product.make(evidence)
+    notes = [*notes, *(line for experiment in product.experiments for line in evidence.outdated(experiment))]
     stem = REPORTS / suite / name
     shown = frame.astype(object).where(frame.notna(), "")
     texts = {

@@ -64,6 +64,27 @@ class Evidence:
         folder = self.results / "reference" / self.suite / experiment
         return [path.parent for path in sorted(folder.glob(f"*/{METRICS}"))]
 
+    def outdated(self, experiment: str) -> list[str]:
+        """Return a line that says how many runs of the reference were made with other settings than the suite's.
+
+        They are shown all the same: figures of another setting are worth comparing, once that is known.
+        """
+        kept = {directory.name: directory for directory in self.reference(experiment)}
+        pairs = [
+            (one, kept[one.directory.name]) for one in self.here(experiment) if one.directory.name in kept
+        ]
+        differences = [
+            f"{directory.name}: {difference}"
+            for record, directory in pairs
+            if (difference := first_difference(deciding(read_run(directory).spec), deciding(record.spec)))
+        ]
+        if not differences:
+            return []
+        return [
+            f"reference: {len(differences)} of {len(kept)} runs of {experiment} were made with other settings than "
+            f"this suite's ({differences[0]}); they are to be made again"
+        ]
+
     def require_suite(self) -> None:
         """Raise UserError where the suite has no specs, so that a misspelt name is not an empty table."""
         if not (self.results / self.suite / "specs").is_dir():

@@ -76,7 +76,7 @@ def test_same_points_as_torchattacks_in_l2(examples):
     torch.testing.assert_close(ours.points, theirs(images, labels), atol=2e-5, rtol=0)
 
 
-def test_batches_and_precision_do_not_decide(examples):
+def test_batches_do_not_decide(examples):
     network, images, labels = examples
     ball = Ball(0.05)
     settings_ = {"loss": "margin", "steps": 15, "step_size": 0.005}
@@ -84,9 +84,7 @@ def test_batches_and_precision_do_not_decide(examples):
     whole = pgd(network, images, labels, ball, start, **settings_)
     parts = pgd(network, images, labels, ball, start, batch_size=7, **settings_)
     assert torch.equal(whole.broken, parts.broken)
-    quick = pgd(network, images, labels, ball, start, precision="bfloat16", **settings_)
-    assert (quick.broken == whole.broken).float().mean() > 0.97
-    assert torch.equal(is_correct(network, quick.points, labels), ~quick.broken)
+    assert torch.equal(is_correct(network, whole.points, labels), ~whole.broken)
 
 
 def test_broken_at_tells_the_first_wrong_iterate(examples):

@@ -249,16 +249,6 @@ def test_every_method_trains_and_leaves_the_model_in_training_mode(name):
     assert is_correct(model, images, labels).float().mean() > 0.6
 
 
-def test_a_search_in_bfloat16_changes_little(binary):
-    model, images, labels = binary
-    for name in ("madry", "trades", "ours", "mma"):
-        exact, quick = (
-            make_method(name, SETTINGS[name] | {"precision": precision})(model, images, labels, moment())
-            for precision in ("float32", "bfloat16")
-        )
-        assert quick.item() == pytest.approx(exact.item(), rel=0.03)
-
-
 def test_a_method_of_the_users_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_method.py").write_text(

@@ -1,5 +1,7 @@
 """What counts as a complete run: made with the suite's own settings, and whole."""
 
+import shutil
+
 import pytest
 import yaml
 from made_up import finish
@@ -78,6 +80,19 @@ def test_a_run_made_with_other_settings_is_missing_and_says_which(folder, change
     text = (folder / "reports/s/figure2.md").read_text()
     assert told in text
     assert "85" not in text
+
+
+def test_a_reference_made_with_other_settings_is_shown_and_says_so(folder):
+    kept = folder / "results/reference/s/figure2"
+    kept.mkdir(parents=True)
+    shutil.copytree(run_of(folder), kept / SPEC["run"])
+    assert Evidence("s").outdated("figure2") == []
+    ask(folder, SPEC | {"loss": "cross_entropy"})
+    assert main(["table", "figure2", "--suite", "s"]) == 0
+    text = (folder / "reports/s/figure2.md").read_text()
+    assert "reference: 1 of 1 runs of figure2 were made with other settings" in text
+    assert f"{SPEC['run']}: loss hinge, not cross_entropy" in text
+    assert "85" in text
 
 
 @pytest.mark.parametrize(
