@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 
 # One thread a process, before numpy and torch start their own: tests run beside one another.
@@ -13,6 +14,9 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from nls.engine.devices import _PRODUCTS
+# A shell lets what it starts in the background ignore SIGINT, and what that starts too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is no fault of a property, and examples of earlier sessions would make sessions differ.
 _ALWAYS = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
