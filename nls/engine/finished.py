@@ -14,11 +14,11 @@ from typing import Any
 
 from nls.engine.files import json_text, write_json, write_text
 
-KEPT = ".finished.json"
-PROVENANCE = "provenance.json"
+SPEC, METRICS, HISTORY, PROVENANCE = "spec.yaml", "metrics.json", "history.csv", "provenance.json"
+FAILURE, HEARTBEAT, KEPT = "failure.json", "progress.json", ".finished.json"
 # What lies beside a run's results: where they are told, its log, what Snakemake measures, and what only an
 # unfinished run needs.
-_NO_RESULTS = (PROVENANCE, "run.log", "benchmark.tsv", "progress.json", "checkpoint*.pt", ".*")
+_NO_RESULTS = (PROVENANCE, "run.log", "benchmark.tsv", HEARTBEAT, "checkpoint*.pt", ".*")
 
 
 class DamagedRunError(Exception):

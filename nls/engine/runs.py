@@ -20,8 +20,13 @@ from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.devices import choose_device
 from nls.engine.files import json_text, remove_partial, write_json, written_whole, yaml_text
 from nls.engine.finished import (
+    FAILURE,
+    HEARTBEAT,
+    HISTORY,
     KEPT,
+    METRICS,
     PROVENANCE,
+    SPEC,
     DamagedRunError,
     checksums,
     put_back_finished,
@@ -34,9 +39,6 @@ from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec, deciding, read_yaml
 from nls.errors import RunError, UserError
-
-SPEC, METRICS, HISTORY = "spec.yaml", "metrics.json", "history.csv"
-FAILURE, HEARTBEAT = "failure.json", "progress.json"
 
 Spec = TypeVar("Spec", bound=RunSpec)
 Recipe = Callable[[Spec, "Run"], Mapping[str, Any]]

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 
 from nls.attacks import Ball, Loss, is_correct, pgd
 from nls.data import IMAGE_SETS, load_images
-from nls.engine.runs import METRICS, Run
+from nls.engine.finished import METRICS
+from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings
 from nls.experiments.common import Common, ExperimentConfig

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field, create_model
 
 from nls.engine.files import write_if_changed, yaml_text
-from nls.engine.runs import METRICS, execute
+from nls.engine.finished import METRICS
+from nls.engine.runs import execute
 from nls.engine.settings import Device, RunSpec, Settings, parse, read_yaml
 from nls.errors import UserError
 from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2, universality

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy.special import stdtrit
 
 from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
 
@@ -116,7 +116,7 @@ def paired_difference(
         return None, None, None
     differences = 100 * np.array([seeds[seed] - baseline[seed] for seed in common])
     mean = float(differences.mean())
-    half = float(stats.t.ppf(0.975, len(common) - 1) * differences.std(ddof=1) / np.sqrt(len(common)))
+    half = float(stdtrit(len(common) - 1, 0.975) * differences.std(ddof=1) / np.sqrt(len(common)))
     return mean, mean - half, mean + half
 
 

@@ -1,24 +1,29 @@
-"""The tables and figures of the suite: which runs each needs, and how it is written."""
+"""The tables and figures of the suite: which runs each needs, and how it is written.
 
+Snakemake asks for their names at every start, so what makes them is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import matplotlib.pyplot as plt
-import pandas as pd
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nls.engine.files import write_text, written_whole
 from nls.errors import UserError
-from nls.reporting import blackbox, figure1, figure2, figure3, table1, table2, universality
 from nls.reporting.runs import REPORTS, Evidence
-from nls.reporting.style import use_house_style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    MakeTable = Callable[[Evidence], tuple[pd.DataFrame, list[str]]]
+    MakeFigure = Callable[[Evidence], Figure]
+    MakePage = Callable[[Evidence], str]
 
 Product = TypeVar("Product")
-MakeTable = Callable[[Evidence], tuple[pd.DataFrame, list[str]]]
-MakeFigure = Callable[[Evidence], Figure]
-MakePage = Callable[[Evidence], str]
 
 
 @dataclass(frozen=True)
@@ -38,27 +43,37 @@ class FigureProduct:
     page: MakePage | None = None
 
 
+def _maker(place: str) -> Callable[[Evidence], Any]:
+    """Return the function ``module.name`` of this package, whose module is imported when it is called."""
+    module, name = place.split(".")
+
+    def make(evidence: Evidence) -> Any:
+        return getattr(importlib.import_module(f"nls.reporting.{module}"), name)(evidence)
+
+    return make
+
+
 TABLES: dict[str, TableProduct] = {
-    "figure2": TableProduct(("figure2",), figure2.table),
+    "figure2": TableProduct(("figure2",), _maker("figure2.table")),
     # Transfer between the networks may cast doubt on rows of Table 1.
-    "table1": TableProduct(("table1", "blackbox"), table1.table),
-    "blackbox": TableProduct(("blackbox",), blackbox.table),
-    "table2": TableProduct(("table2",), table2.table),
-    "table2-scans": TableProduct(("table2",), table2.scans),
-    "universality": TableProduct(("universality",), universality.table),
+    "table1": TableProduct(("table1", "blackbox"), _maker("table1.table")),
+    "blackbox": TableProduct(("blackbox",), _maker("blackbox.table")),
+    "table2": TableProduct(("table2",), _maker("table2.table")),
+    "table2-scans": TableProduct(("table2",), _maker("table2.scans")),
+    "universality": TableProduct(("universality",), _maker("universality.table")),
 }
 
 FIGURES: dict[str, FigureProduct] = {
-    "figure1": FigureProduct(("figure1",), figure1.figure),
-    "figure2": FigureProduct(("figure2",), figure2.figure),
-    "table1-eps": FigureProduct(("table1",), table1.accuracy_against_eps),
-    "table1-steps": FigureProduct(("table1",), table1.accuracy_against_steps),
-    "table1-training": FigureProduct(("table1",), table1.training_curves),
-    "blackbox": FigureProduct(("blackbox",), blackbox.figure),
-    "figure3": FigureProduct(("table2",), figure3.surfaces, figure3.view),
-    "figure3-bodies": FigureProduct(("table2",), figure3.bodies),
-    "figure3-curves": FigureProduct(("figure3",), figure3.curves),
-    "universality": FigureProduct(("universality",), universality.figure),
+    "figure1": FigureProduct(("figure1",), _maker("figure1.figure")),
+    "figure2": FigureProduct(("figure2",), _maker("figure2.figure")),
+    "table1-eps": FigureProduct(("table1",), _maker("table1.accuracy_against_eps")),
+    "table1-steps": FigureProduct(("table1",), _maker("table1.accuracy_against_steps")),
+    "table1-training": FigureProduct(("table1",), _maker("table1.training_curves")),
+    "blackbox": FigureProduct(("blackbox",), _maker("blackbox.figure")),
+    "figure3": FigureProduct(("table2",), _maker("figure3.surfaces"), _maker("figure3.view")),
+    "figure3-bodies": FigureProduct(("table2",), _maker("figure3.bodies")),
+    "figure3-curves": FigureProduct(("figure3",), _maker("figure3.curves")),
+    "universality": FigureProduct(("universality",), _maker("universality.figure")),
 }
 
 
@@ -94,6 +109,10 @@ def write_figure(name: str, suite: str) -> list[Path]:
     product = _known(FIGURES, name, "figure")
     evidence = Evidence(suite)
     evidence.require_suite()
+    import matplotlib.pyplot as plt
+
+    from nls.reporting.style import use_house_style
+
     use_house_style()
     path = REPORTS / suite / f"{name}.png"
     picture = product.make(evidence)

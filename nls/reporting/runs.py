@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nls.engine.finished import PROVENANCE, DamagedRunError, read_json, require_whole
-from nls.engine.runs import FAILURE, METRICS, SPEC
+from nls.engine.finished import (
+    FAILURE,
+    METRICS,
+    PROVENANCE,
+    SPEC,
+    DamagedRunError,
+    read_json,
+    require_whole,
+)
 from nls.engine.settings import deciding, first_difference, read_yaml
 from nls.errors import UserError
 

@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nls.engine.finished import DamagedRunError, read_json
-from nls.engine.runs import FAILURE, HEARTBEAT
+from nls.engine.finished import FAILURE, HEARTBEAT, DamagedRunError, read_json
 from nls.reporting.runs import Evidence, RunRecord
 
 State = Literal["done", "running", "failed", "stopped", "waiting"]

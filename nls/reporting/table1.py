@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nls.attacks.masking import masking_reasons
 from nls.reporting.runs import Evidence, missing_notes, read_run
 
 # Dataset, network, method, ε_train.
@@ -192,6 +191,8 @@ def _reasons(row: TrainedRow, transfer: Mapping[str, tuple[int, float]]) -> list
     n, least = transfer.get(row.directory.name, (0, 1.0))
     if n == row.metrics["n"]:
         accuracy["transfer"] = least
+    from nls.attacks.masking import masking_reasons  # with torch, which no figure needs
+
     return masking_reasons(accuracy, row.metrics["vanishing_gradient_share"])
 
 
