@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from nls.engine.devices import _PRODUCTS
+
 # A shell lets what it starts in the background ignore SIGINT, and what that starts too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
