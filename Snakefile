@@ -6,26 +6,21 @@ min_version("9.0")
 
 if "suite" not in config and not workflow.configfiles:
 
-    configfile: f"{workflow.basedir}/config/paper.yaml"
+    configfile: workflow.source_path("config/paper.yaml")
 
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/figure1.smk"
-include: "workflow/rules/figure2.smk"
-include: "workflow/rules/table1.smk"
-include: "workflow/rules/blackbox.smk"
-include: "workflow/rules/table2.smk"
-include: "workflow/rules/figure3.smk"
-include: "workflow/rules/universality.smk"
+include: "workflow/rules/experiments.smk"
 include: "workflow/rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        [getattr(rules, target).input for target in TARGETS if target != "report"],
-        [f"{REPORTS}/report.html"] if not TARGETS or "report" in TARGETS else [],
+        metrics_of(*SUITE.specs),
+        products_of(),
+        f"{REPORTS}/report.html",
 
 
 onstart:

@@ -47,6 +47,10 @@ class RunSpec(Settings):
         """Files that must exist before the run: receipts of its datasets, and the files that it reads."""
         return [f"{self.data_root}/{name}/complete.json" for name in self.datasets()] + self.files_read()
 
+    def summary(self) -> str:
+        """Return what the list of jobs says of the run, in one line."""
+        return f"threads {self.threads}"
+
     def identity(self) -> str:
         """Fingerprint of what decides the results: these settings, and the contents of the needed files."""
         found = hashlib.sha256(repr(deciding(self.model_dump(mode="json"))).encode())

@@ -1,26 +1,28 @@
 # Checks the config, writes the specs, and says what each run needs; the rules only name files.
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from nls.errors import UserError
-from nls.experiments import load_suite
+from nls.experiments import RECIPES, load_suite
 from nls.reporting.products import FIGURES, TABLES
-
-# Targets named after --configfile arrive as configuration (see the files of these names).
-TARGETS = list(config.pop("targets", {}))
-SOURCES = [str(path) for path in workflow.configfiles if str(path) not in TARGETS]
+from nls.reporting.runs import Evidence
+from snakemake.exceptions import WorkflowError
 
 try:
-    SUITE = load_suite(config, " + ".join(SOURCES) or "config")
+    SUITE = load_suite(config, " + ".join(map(str, workflow.configfiles)) or "config")
 except UserError as error:
-    print(f"nls: {error}", file=sys.stderr)
-    sys.exit(2)
+    raise WorkflowError(f"nls: {error}")
 
 RESULTS = f"results/{SUITE.config.suite}"
 REPORTS = f"reports/{SUITE.config.suite}"
 DATA = SUITE.config.data_root
 MIRROR = ["--mirror", SUITE.config.mirror] if SUITE.config.mirror else []
 RUN = "nls run {params.spec:q} --out {params.directory:q} > {log:q} 2>&1"
+
+# Where workflow/envs/nls.post-deploy.sh finds the package.
+os.environ.update(NLS_SOURCE=str(Path(workflow.current_basedir).parents[1]))
 
 # On SIGTERM the shell waits until nls has written its checkpoint.
 shell.prefix("trap : TERM; set -euo pipefail; ")
@@ -59,12 +61,24 @@ def run_needs(experiment):
 
     def needs(wildcards):
         if workflow.remote_exec:
-            # On a cluster a group of runs is carried out by a Snakemake that is not told to keep going: a run that
-            # fails would take those after it along. Here is the first place at which it can be told.
-            workflow.execution_settings.keep_going = True
+            let_runs_of_a_group_fail_alone()
         return SUITE.spec(experiment, wildcards.run).needs()
 
     return needs
+
+
+def let_runs_of_a_group_fail_alone():
+    """On a cluster a group of runs is carried out by a Snakemake that nothing tells to keep going.
+
+    There is no option, variable or hook for it, and its settings come after this file: the first look at a run is
+    the first place at which it can be told.
+    """
+    workflow.execution_settings.keep_going = True
+
+
+def run_summary(experiment):
+    """A run's settings in one line, for the list of jobs."""
+    return lambda wildcards: SUITE.spec(experiment, wildcards.run).summary()
 
 
 def run_files(experiment):
@@ -96,10 +110,6 @@ def metrics_of(*experiments):
     ]
 
 
-def threads_of(experiment):
-    return SUITE.experiment(experiment).threads
-
-
 SUITE_TABLES = [
     name for name, table in TABLES.items() if table.experiments[0] in SUITE.specs
 ]
@@ -108,14 +118,32 @@ SUITE_FIGURES = [
 ]
 
 
-def products_of(*names):
-    """Files of the suite's tables and figures with these names, or of all."""
+def products_of(*experiments):
+    """The files of the suite's products: of all, or of those named after an experiment (table1, table1-eps …)."""
     return [
         f"{REPORTS}/{name}.{ending}"
         for products, ending in ((SUITE_TABLES, "csv"), (SUITE_FIGURES, "png"))
         for name in products
-        if not names or name in names
+        if not experiments or name.partition("-")[0] in experiments
     ]
+
+
+def kept_runs(*experiments):
+    """The reference runs in git that a table or figure shows beside this machine's."""
+    return [
+        str(directory / "metrics.json")
+        for experiment in experiments
+        for directory in Evidence(SUITE.config.suite).reference(experiment)
+    ]
+
+
+def no_such_target(wildcards):
+    known = ", ".join([*SUITE.specs, "report"])
+    if wildcards.target in RECIPES:
+        raise WorkflowError(
+            f"nls: the suite {SUITE.config.suite} has no {wildcards.target}; its targets: {known}"
+        )
+    raise WorkflowError(f"nls: {wildcards.target} is no target; take of {known}")
 
 
 def report_what_is_there():

@@ -1,9 +1,5 @@
 # Datasets are fetched once; complete.json is written last and holds their fingerprints.
 # Snakemake itself fetches them, also on a cluster, whose nodes often have no way to the internet.
-localrules:
-    data,
-
-
 rule data:
     output:
         f"{DATA}/{{dataset}}/complete.json",
@@ -13,14 +9,15 @@ rule data:
         f"{DATA}/{{dataset}}.tsv"
     wildcard_constraints:
         dataset=r"[a-z0-9_]+",
+    localrule: True
     conda:
-        "../../environment.yml"
+        "../envs/nls.yaml"
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=0,
     params:
-        root=DATA,
+        root=lambda wildcards, output: Path(output[0]).parents[1],
         mirror=MIRROR,
     shell:
         "nls data fetch {wildcards.dataset} --root {params.root:q} {params.mirror:q} > {log:q} 2>&1"
