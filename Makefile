@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 
-.PHONY: smoke test test-faults lint schema clean
+.PHONY: smoke test test-faults lint keys clean
 .DEFAULT_GOAL := smoke
 
 smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
@@ -23,8 +23,8 @@ lint: .venv/installed  ## check style, types, import rules and the workflow
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(SNAKEMAKE) --lint --configfile config/smoke.yaml
 
-schema: .venv/installed  ## write workflow/schemas and config/README.md anew from the code
-	$(BIN)/python -m nls.experiments.schema
+keys: .venv/installed  ## write config/README.md anew from the code
+	$(BIN)/python -m nls.experiments.config_keys
 
 clean:  ## remove the environment
 	rm -rf .venv

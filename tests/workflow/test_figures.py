@@ -122,6 +122,14 @@ def test_the_table_counts_every_seed_and_pairs_the_differences(suite):
     assert by_loss["cross-entropy"]["minus cross-entropy"] == ""
 
 
+def test_snakemake_makes_its_own_report(suite, snakemake, tmp_path):
+    done = snakemake(suite, "--configfile", "small.yaml", "--report", tmp_path / "snakemake.html")
+    assert done.returncode == 0, done.stdout
+    page = (tmp_path / "snakemake.html").read_text()
+    for words in ("figure1.png", "figure2.csv", "Decision boundaries", "Tables"):
+        assert words in page
+
+
 def test_run_again_it_does_nothing(suite, snakemake):
     done = snakemake(suite, "--cores", "2", "--configfile", "small.yaml")
     assert done.returncode == 0
@@ -186,10 +194,10 @@ def test_a_failing_run_fails_alone_and_its_cell_says_why(snakemake, tmp_path):
     )
 
 
-def test_a_wrong_config_stops_before_any_job_with_exit_code_2(snakemake, tmp_path):
+def test_a_wrong_config_stops_before_any_job(snakemake, tmp_path):
     (tmp_path / "wrong.yaml").write_text("suite: wrong\nexperiments:\n  figure3d: {}\n")
     done = snakemake(tmp_path, "--cores", "1", "--configfile", "wrong.yaml")
-    assert done.returncode == 2
+    assert done.returncode == 1
     message = next(line for line in done.stdout.splitlines() if line.startswith("nls: "))
     assert "wrong.yaml" in message
     assert "unknown key 'experiments.figure3d'" in message
@@ -200,7 +208,7 @@ def test_a_wrong_config_stops_before_any_job_with_exit_code_2(snakemake, tmp_pat
 def test_a_config_without_a_suite_is_not_the_papers(snakemake, tmp_path):
     (tmp_path / "nameless.yaml").write_text("experiments: {}\n")
     done = snakemake(tmp_path, "--cores", "1", "--configfile", "nameless.yaml")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "nameless.yaml: key 'suite' is missing" in done.stdout
     assert not (tmp_path / "results").exists()
 

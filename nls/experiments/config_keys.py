@@ -1,4 +1,4 @@
-"""The configuration's JSON schema and its table of keys, both made from the models that check it."""
+"""The table of the configuration's keys, made from the models that check it."""
 
 import json
 from collections.abc import Iterator
@@ -8,24 +8,20 @@ from typing import Any
 from nls.engine.files import write_text
 from nls.experiments.suite import SuiteConfig
 
-SCHEMA = Path("workflow/schemas/config.schema.json")
 TABLE = Path("config/README.md")
 
 HEAD = """# Configuration
 
 A suite is one YAML file: `paper.yaml` (the default) is the paper, `smoke.yaml` the same code in minutes, and the
-other files are the suites that `results/reference/` keeps. `snakemake --configfile config/NAME.yaml` runs one.
-Every key, with its type, default and meaning; a key without default must be given. An unknown key or a wrong value
-stops before any job starts. This file and `workflow/schemas/config.schema.json` are written by `make schema`.
+other files are the suites that `results/reference/` keeps. `snakemake --configfile config/NAME.yaml` runs one,
+and `snakemake TARGET --configfile config/NAME.yaml` a part of it.
+
+Every key, with its type, default and meaning. A key without default must be given. An unknown key or a wrong value
+stops before any job starts. `make keys` writes this file.
 
 | key | type | default | meaning |
 |---|---|---|---|
 """
-
-
-def schema_text() -> str:
-    """Return the JSON schema of a configuration file."""
-    return json.dumps(SuiteConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def table_text() -> str:
@@ -42,7 +38,7 @@ def _rows(model: dict[str, Any], models: dict[str, Any], prefix: str) -> Iterato
         default = (
             "" if key in required or inner else f"`{json.dumps(entry.get('default'), ensure_ascii=False)}`"
         )
-        meaning = entry.get("description", "")
+        meaning = entry.get("description", "").replace("|", "\\|")
         yield f"| `{name}` | {_type(entry, models)} | {default} | {meaning} |"
         for suffix, part in inner:
             yield from _rows(part, models, f"{name}{suffix}.")
@@ -82,6 +78,5 @@ def _type(entry: dict[str, Any], models: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(SCHEMA, schema_text())
     write_text(TABLE, table_text())
-    print(f"wrote {SCHEMA} and {TABLE}")
+    print(f"wrote {TABLE}")

@@ -1,0 +1,72 @@
+"""What Snakemake's users expect of a workflow: targets that are named, and use as a module of another workflow."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.workflow
+
+REPOSITORY = Path(__file__).parents[2]
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE))
+SMALL = {"suite": "small", "experiments": {"figure1": {"training": {"steps": 1}}}}
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("tabel1", "tabel1 is no target; take of figure1, report"),
+        ("table1", "the suite small has no table1; its targets: figure1, report"),
+    ],
+)
+def test_a_word_that_is_no_target_ends_in_a_line_that_names_the_targets(snakemake, tmp_path, target, told):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    done = snakemake(tmp_path, target, "--dry-run", "--configfile", "small.yaml")
+    assert done.returncode == 1
+    assert f"nls: {told}" in done.stdout
+
+
+def test_another_workflow_takes_the_suite_as_a_module(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        f"""
+module nls:
+    snakefile:
+        "{REPOSITORY}/workflow/Snakefile"
+    config:
+        {SMALL}
+
+
+use rule * from nls as nls_*
+
+
+rule all:
+    default_target: True
+    input:
+        rules.nls_figure1.input,
+"""
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["snakemake", "--cores", "1", "--dry-run"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"nls_figure1_run +4\n", done.stdout + done.stderr)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".snakemake", "Snakefile"]
+
+
+def test_the_rules_environment_stands_alone_with_the_same_pins():
+    environment = yaml.safe_load((REPOSITORY / "workflow/envs/nls.yaml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert dict(line.split("==") for line in pip).items() <= PINS.items()
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    asked = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)[1]
+    named = {re.match(r"[\w-]+", line).group().lower() for line in re.findall(r'"(.+?)"', asked)}
+    assert {line.split("==")[0].lower() for line in pip} == named
