@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Int8
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from nls.universality.exact import ROUNDING, Arrangement, ExactVector
+from nls.universality.exact import ROUNDING, Arrangement, ExactVector, determinant
 from nls.universality.hypersurface import Hypersurface
 from nls.universality.winding import winding_number
 
@@ -282,16 +282,9 @@ def _orientation(space: Arrangement, corners: Int[np.ndarray, "m k"]) -> Int8[np
     for i in np.flatnonzero(np.abs(content) <= bound):
         origin, *others = space.exact_points(corners[i].tolist())
         rows = [[a - b for a, b in zip(other[:-1], origin[:-1], strict=True)] for other in others]
-        value = _determinant(rows)
+        value = determinant(rows)
         signs[i] = (value > 0) - (value < 0)
     return signs
-
-
-def _determinant(rows: Sequence[Sequence[int]]) -> int:
-    if len(rows) == 2:
-        return rows[0][0] * rows[1][1] - rows[0][1] * rows[1][0]
-    (a, b, c), (d, e, f), (g, h, i) = rows
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
 def _folded(space: Arrangement, first: list[int], second: list[int]) -> bool:

@@ -44,10 +44,13 @@ class Arrangement:
             weight = int(row[-1] != 0)
             vector = [self._integer(c) - weight * o for c, o in zip(row[:-1], centre, strict=True)]
             self._exact.append((*vector, weight))
-        self._points = np.array([self._rounded(point) for point in self._exact])
+        self._points = _Rows(self.dimension + 1)
+        self._points.extend([self._rounded(point) for point in self._exact])
         self._planes_exact: list[ExactVector] = []
-        self._planes: list[list[float]] = []
+        self._planes = _Rows(self.dimension + 1)
         self._plane_ids: dict[ExactVector, int] = {}
+        # A facet's plane is asked again and again about the facet's own corners.
+        self._known: dict[int, dict[int, int]] = {}
 
     def _integer(self, value: float) -> int:
         numerator, denominator = float(value).as_integer_ratio()
@@ -60,7 +63,7 @@ class Arrangement:
 
     def points(self, indices: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m h"]:
         """Homogeneous coordinates relative to the centre, correctly rounded; directions have length about 1."""
-        return self._points[indices]
+        return self._points.values[indices]
 
     def exact_points(self, indices: Sequence[int]) -> list[ExactVector]:
         """Exact homogeneous coordinates, scaled and relative to the centre."""
@@ -68,7 +71,27 @@ class Arrangement:
 
     def plane(self, index: int) -> Float[np.ndarray, " h"]:
         """Unit normal and offset: the signed distance is ``normal·(x - centre) + offset``."""
-        return np.array(self._planes[index])
+        return self._planes.values[index].copy()
+
+    def planes(self, indices: Sequence[int]) -> Float[np.ndarray, "k h"]:
+        """Unit normals and offsets of several planes."""
+        return self._planes.values[np.asarray(indices, dtype=np.intp)]
+
+    @property
+    def plane_count(self) -> int:
+        """How many planes there are; the next new one has this index."""
+        return len(self._planes_exact)
+
+    def forget_planes(self, first: int, kept: int) -> int:
+        """Remove the planes from index ``first`` on but one, and return the index that this one has now."""
+        planes = self._planes_exact[first:]
+        for plane in planes:
+            del self._plane_ids[plane]
+        for index in range(first, self.plane_count):
+            self._known.pop(index, None)
+        del self._planes_exact[first:]
+        self._planes.shorten(first)
+        return kept if kept < first else self.add_plane(planes[kept - first])[0]
 
     def add_plane(self, exact: ExactVector) -> tuple[int, int]:
         """Return the plane's index, and -1 if the stored plane has the opposite normal, else 1.
@@ -78,14 +101,14 @@ class Arrangement:
         divisor = gcd(*exact)
         orientation = 1 if next(c for c in exact if c) > 0 else -1
         exact = tuple(orientation * c // divisor for c in exact)
-        index = self._plane_ids.setdefault(exact, len(self._planes))
-        if index == len(self._planes):
+        index = self._plane_ids.setdefault(exact, self.plane_count)
+        if index == self.plane_count:
             *normal, offset = exact
             # 64 more bits before the integer root: the quotients are then rounded only once.
             length = isqrt(sum(c * c for c in normal) << 128)
             self._planes_exact.append(exact)
-            self._planes.append(
-                [(c << 64) / length for c in normal] + [(offset << 64) / (length * self._scale)]
+            self._planes.extend(
+                [[(c << 64) / length for c in normal] + [(offset << 64) / (length * self._scale)]]
             )
         return index, orientation
 
@@ -108,7 +131,7 @@ class Arrangement:
 
     def _through(self, points: list[ExactVector]) -> ExactVector:
         columns = range(self.dimension + 1)
-        minors = [_determinant([_without(point, column) for point in points]) for column in columns]
+        minors = [determinant([_without(point, column) for point in points]) for column in columns]
         return tuple((-1) ** (column + self.dimension - 1) * minors[column] for column in columns)
 
     def axis_plane(self, axis: int, position: float) -> int:
@@ -119,16 +142,22 @@ class Arrangement:
 
     def signs(self, planes: Sequence[int], points: Int[np.ndarray, " m"]) -> Int8[np.ndarray, "k m"]:
         """The exact sign (-1, 0, 1) of every plane at every point."""
-        coefficients = np.array([self._planes[i] for i in planes])
-        coordinates = self._points[points]
+        coefficients = self.planes(planes)
+        coordinates = self.points(points)
         values = coefficients @ coordinates.T
-        size = np.abs(coordinates[:, :-1]).sum(axis=1)
-        doubtful = np.abs(values) <= ROUNDING * (size + np.abs(coefficients[:, -1:]) * coordinates[:, -1])
+        size = np.abs(coordinates[:, :-1]).sum(axis=1).max(initial=0.0)
+        doubtful = np.abs(values) <= ROUNDING * (size + np.abs(coefficients[:, -1:]))
         signs = np.sign(values).astype(np.int8)
-        for i, j in np.argwhere(doubtful):
-            value = self._value(planes[i], int(points[j]))
-            signs[i, j] = (value > 0) - (value < 0)
+        for i, j in zip(*(places.tolist() for places in np.nonzero(doubtful)), strict=True):
+            signs[i, j] = self._exact_sign(int(planes[i]), int(points[j]))
         return signs
+
+    def _exact_sign(self, plane: int, point: int) -> int:
+        known = self._known.setdefault(plane, {})
+        if point not in known:
+            value = self._value(plane, point)
+            known[point] = (value > 0) - (value < 0)
+        return known[point]
 
     def _value(self, plane: int, point: int) -> int:
         return sum(a * b for a, b in zip(self._planes_exact[plane], self._exact[point], strict=True))
@@ -151,11 +180,7 @@ class Arrangement:
             # In lowest terms the numbers' length depends on where the point is, not on how many cuts led there.
             divisor = gcd(*point)
             self._exact.append(tuple(c // divisor for c in point))
-        if new.stop > len(self._points):
-            room = np.empty((new.stop, self.dimension + 1))
-            self._points = np.concatenate([self._points[:first], room])
-        for i in new:
-            self._points[i] = self._rounded(self._exact[i])
+        self._points.extend([self._rounded(point) for point in self._exact[first:]])
         return list(new)
 
     def point_in_plane(self, plane: int, coordinates: Sequence[int], weight: int) -> ExactVector:
@@ -178,14 +203,39 @@ class Arrangement:
         return round(Fraction(length) * self._scale)
 
 
+class _Rows:
+    """A matrix that rows are added to at the end, and taken from there."""
+
+    def __init__(self, width: int) -> None:
+        self._room = np.empty((0, width))
+        self._count = 0
+
+    @property
+    def values(self) -> Float[np.ndarray, "n h"]:
+        return self._room[: self._count]
+
+    def extend(self, rows: Sequence[Sequence[float]]) -> None:
+        if not rows:
+            return
+        count = self._count + len(rows)
+        if count > len(self._room):
+            self._room = np.concatenate([self.values, np.empty((count, self._room.shape[1]))])
+        self._room[self._count : count] = rows
+        self._count = count
+
+    def shorten(self, count: int) -> None:
+        self._count = count
+
+
 def _without(row: Sequence[int], column: int) -> list[int]:
     return [*row[:column], *row[column + 1 :]]
 
 
-def _determinant(rows: list[list[int]]) -> int:
+def determinant(rows: Sequence[Sequence[int]]) -> int:
+    """The determinant of one to three rows of integers."""
     if len(rows) == 1:
         return rows[0][0]
-    return sum(
-        (-1) ** c * first * _determinant([_without(row, c) for row in rows[1:]])
-        for c, first in enumerate(rows[0])
-    )
+    if len(rows) == 2:
+        return rows[0][0] * rows[1][1] - rows[0][1] * rows[1][0]
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)

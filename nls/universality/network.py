@@ -13,6 +13,10 @@ with warnings.catch_warnings():
     torch.eye(1).to_sparse_csr()
 
 
+# Activations of the widest layer in a block of points: 2 MiB in float64.
+_ACTIVATIONS = 1 << 18
+
+
 class SparseLinear(nn.Module):
     """``torch.nn.Linear`` with a sparse weight in compressed rows: ``y = x Wᵀ + b``.
 
@@ -107,6 +111,14 @@ class ReLUNetwork(nn.Sequential):
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, points: Float[Tensor, "n d"], chunk: int = 2048) -> Float[Tensor, " n"]:
-    """Values at many points, in chunks small enough for a layer's activations to stay in the processor's cache."""
-    return torch.cat([network(part)[:, 0] for part in points.split(chunk)])
+def evaluate(network: nn.Module, points: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """Values at many points, in blocks for which a layer's activations stay in the processor's cache.
+
+    The memory that it takes beside points and values is that of a block, however many points there are.
+    """
+    width = max(getattr(module, "out_features", 1) for module in network.modules())
+    block = min(max(_ACTIVATIONS // width, 32), 2048)
+    values = points.new_empty(len(points))
+    for start in range(0, len(points), block):
+        values[start : start + block] = network(points[start : start + block])[:, 0]
+    return values

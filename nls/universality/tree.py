@@ -8,12 +8,12 @@ are exact, so a leaf is labelled by the facet it touches: the interior points of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 
 import numpy as np
-from jaxtyping import Bool, Int, Int8
+from jaxtyping import Int, Int8
 
 from nls.errors import UserError
 from nls.universality.exact import Arrangement
@@ -45,6 +45,7 @@ class Split:
 
 
 Node = Fold | Split
+_Edge = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Partition:
 
 # Planes are almost the same where they differ by less than this many diameters.
 _APART = 1e-4
+# Signs of planes at points that are worked on at once.
+_BLOCK = 1 << 21
 # Candidate planes weighed at a node: all facet planes up to this many, and this many positions along each axis.
 _FACET_PLANES = 128
 _POSITIONS = 15
@@ -92,25 +95,43 @@ def _node(arrangement: Arrangement, pieces: list[Piece], walls: tuple[int, ...])
     corners = Corners(pieces)
     inside = {piece.plane: piece.inside for piece in pieces}
     both = {piece.plane for piece in pieces if piece.inside != inside[piece.plane]}
-    planes = sorted(inside)
-    signs = arrangement.signs(planes, corners.points)
-    before = {plane: bool((row == inside[plane]).any()) for plane, row in zip(planes, signs, strict=True)}
-    behind = {plane: bool((row == -inside[plane]).any()) for plane, row in zip(planes, signs, strict=True)}
-    needed = [plane for plane in planes if not behind[plane]]
-    enough = [plane for plane in planes if not before[plane]]
+    needed, enough = _bounding(arrangement, inside, corners)
     for lowest, chosen in ((True, needed), (False, enough)):
         if chosen:
             if both.intersection(chosen):
                 raise UserError(
                     "the facets contradict each other on what is inside; check the mesh's orientation"
                 )
-            left = [piece for piece in pieces if piece.plane not in set(chosen)]
+            bounds = set(chosen)
+            left = [piece for piece in pieces if piece.plane not in bounds]
             rest = _node(arrangement, left, (*walls, *chosen)) if left else None
             return Fold(lowest, tuple((plane, inside[plane]) for plane in chosen), rest)
-    plane = _dividing_plane(arrangement, pieces, corners, signs, walls)
+    plane = _dividing_plane(arrangement, pieces, corners, walls)
     positive, negative = divided(arrangement, plane, pieces, corners)
     walls = (*walls, plane)
     return Split(plane, _node(arrangement, positive, walls), _node(arrangement, negative, walls))
+
+
+def _bounding(
+    arrangement: Arrangement, inside: Mapping[int, int], corners: Corners
+) -> tuple[list[int], list[int]]:
+    """Those of the facets' planes that have no corner strictly outside, and those that have none strictly inside.
+
+    Most planes have corners on both sides among the first few that are looked at, and need no further ones.
+    """
+    planes = np.array(sorted(inside))
+    factors = np.array([inside[plane] for plane in planes.tolist()], dtype=np.int8)
+    before, behind = np.zeros(len(planes), dtype=bool), np.zeros(len(planes), dtype=bool)
+    # Neighbours in the mesh are neighbours in the numbering: a sample must be spread to see both sides.
+    points = np.random.default_rng(len(corners.points)).permutation(corners.points)
+    start, rows = 0, np.arange(len(planes))
+    while start < len(points) and len(rows):
+        stop = start + max(1, min(start + 16, _BLOCK // len(rows)))
+        signs = arrangement.signs(planes[rows], points[start:stop]) * factors[rows, None]
+        before[rows] |= (signs > 0).any(axis=1)
+        behind[rows] |= (signs < 0).any(axis=1)
+        start, rows = stop, np.flatnonzero(~(before & behind))
+    return planes[~behind].tolist(), planes[~before].tolist()
 
 
 class Corners:
@@ -119,10 +140,14 @@ class Corners:
     points: Int[np.ndarray, " m"]
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        lengths = [len(piece.corners) for piece in pieces]
-        flat = np.concatenate([piece.corners for piece in pieces])
+        lengths = np.array([len(piece.corners) for piece in pieces])
+        flat = np.fromiter(chain.from_iterable(piece.corners for piece in pieces), np.intp, lengths.sum())
         self.points, self.position = np.unique(flat, return_inverse=True)
-        self.starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self.piece = np.repeat(np.arange(len(pieces)), lengths)
+        self.starts = np.cumsum(lengths) - lengths
+        # The place of the corner that follows around the piece.
+        self.following = np.arange(1, len(flat) + 1)
+        self.following[self.starts + lengths - 1] = self.starts
 
     def sides(self, signs: Int8[np.ndarray, "k m"]) -> tuple[np.ndarray, np.ndarray]:
         """For every plane and piece, whether a corner is strictly before the plane, and behind it."""
@@ -135,7 +160,6 @@ def _dividing_plane(
     arrangement: Arrangement,
     pieces: list[Piece],
     corners: Corners,
-    signs: Int8[np.ndarray, "k m"],
     walls: tuple[int, ...],
 ) -> int:
     """The plane with the least sum of squares of the two sides' numbers of pieces: balanced, and cutting few.
@@ -144,34 +168,29 @@ def _dividing_plane(
     coincides with one of those or with a wall is put off: the sign of ``F`` would be exact, but lost in rounding.
     Both sides must be left fewer pieces than there are, so the tree ends.
     """
-    planes = np.unique([piece.plane for piece in pieces])
-    rows = np.arange(len(planes))
-    if len(rows) > _FACET_PLANES:
-        rows = np.random.default_rng(len(rows)).choice(rows, _FACET_PLANES, replace=False)
-    candidates = planes[rows].tolist()
-    before, behind = corners.sides(signs[rows])
-    others = [*_axis_planes(arrangement, corners), *_planes_across_creases(arrangement, pieces)]
-    if others:
-        candidates += others
-        sides = corners.sides(arrangement.signs(others, corners.points))
-        before, behind = np.concatenate([before, sides[0]]), np.concatenate([behind, sides[1]])
+    facets = np.unique([piece.plane for piece in pieces])
+    candidates = facets
+    if len(facets) > _FACET_PLANES:
+        candidates = np.random.default_rng(len(facets)).choice(facets, _FACET_PLANES, replace=False)
+    first = arrangement.plane_count
+    others = [*_axis_planes(arrangement, corners), *_planes_across_creases(arrangement, pieces, corners)]
+    candidates = np.concatenate([candidates, np.array(others, dtype=candidates.dtype)])
+    before, behind = corners.sides(arrangement.signs(candidates, corners.points))
     cost = before.sum(axis=1, dtype=float) ** 2 + behind.sum(axis=1, dtype=float) ** 2
-    cost[before.all(axis=1) | behind.all(axis=1)] = np.inf
-    near = _almost_coincide(arrangement, candidates, [*planes.tolist(), *walls]).any(axis=1)
-    # A facet's own plane always leaves both sides fewer pieces, so that some finite cost remains.
-    return candidates[int(np.argmin(np.where(near, cost + len(pieces) ** 3, cost)))]
+    # A facet's own plane always leaves both sides fewer pieces, so that some candidates remain.
+    usable = np.flatnonzero(~(before.all(axis=1) | behind.all(axis=1)))
+    cheapest = candidates[usable[np.argsort(cost[usable], kind="stable")]].tolist()
+    near = np.unique([*facets.tolist(), *walls])
+    apart = (plane for plane in cheapest if not _almost_coincides(arrangement, plane, near))
+    return arrangement.forget_planes(first, next(apart, cheapest[0]))
 
 
-def _almost_coincide(
-    arrangement: Arrangement, candidates: Sequence[int], planes: Sequence[int]
-) -> Bool[np.ndarray, "c k"]:
-    """Which different planes are nowhere in the diameter's reach farther apart than ``_APART`` of it."""
-    first = np.array([arrangement.plane(i) for i in candidates])
-    second = np.array([arrangement.plane(i) for i in planes])
+def _almost_coincides(arrangement: Arrangement, plane: int, others: Int[np.ndarray, " k"]) -> bool:
+    """Whether a plane is nowhere in the diameter's reach farther than ``_APART`` of it from a different one."""
+    own, planes = arrangement.plane(plane), arrangement.planes(others[others != plane])
     scale = np.append(np.full(arrangement.dimension, arrangement.diameter), 1.0)
-    apart = [np.abs((first[:, None] - sign * second[None]) * scale).max(axis=2) for sign in (1, -1)]
-    different = np.not_equal.outer(np.array(candidates), np.array(planes))
-    return different & (np.minimum(*apart) < _APART * arrangement.diameter)
+    apart = np.minimum(*(np.abs((own - sign * planes) * scale).max(axis=1) for sign in (1, -1)))
+    return bool((apart < _APART * arrangement.diameter).any())
 
 
 def _axis_planes(arrangement: Arrangement, corners: Corners) -> list[int]:
@@ -184,26 +203,29 @@ def _axis_planes(arrangement: Arrangement, corners: Corners) -> list[int]:
     ]
 
 
-def _planes_across_creases(arrangement: Arrangement, pieces: list[Piece]) -> list[int]:
+def _planes_across_creases(arrangement: Arrangement, pieces: Sequence[Piece], corners: Corners) -> list[int]:
     """Planes that part neighbours in almost one plane: through the crease between them, across both."""
-    by_crease: dict[frozenset[int], list[int]] = {}
-    for piece in pieces:
-        for i in range(len(piece.corners)):
-            crease = frozenset(
-                piece.corners[(i + j) % len(piece.corners)] for j in range(arrangement.dimension - 1)
-            )
-            by_crease.setdefault(crease, []).append(piece.plane)
-    creases = [crease for crease, planes in by_crease.items() if len(set(planes)) == len(planes) == 2]
-    parted = [by_crease[crease] for crease in creases]
-    if not creases:
-        return []
-    normals = [
-        np.array([arrangement.plane(plane)[:-1] for plane in side]) for side in zip(*parted, strict=True)
-    ]
-    flat = np.flatnonzero(np.abs(np.abs((normals[0] * normals[1]).sum(axis=1)) - 1) < _APART)
+    ends = corners.position[:, None]
+    if arrangement.dimension == 3:
+        ends = np.sort(np.column_stack([corners.position, corners.position[corners.following]]), axis=1)
+    _, first, crease, count = np.unique(
+        ends @ [len(ends), 1][-ends.shape[1] :], return_index=True, return_inverse=True, return_counts=True
+    )
+    shared = np.flatnonzero(count == 2)
+    shared = shared[np.argsort(first[shared])]
+    # The second place where a crease is found is the first one from behind.
+    last = np.empty_like(first)
+    last[crease] = np.arange(len(crease))
+    planes = np.array([piece.plane for piece in pieces])[corners.piece]
+    sides = [planes[first[shared]], planes[last[shared]]]
+    normals = [arrangement.planes(side)[:, :-1] for side in sides]
+    flat = np.flatnonzero(
+        (sides[0] != sides[1]) & (np.abs(np.abs((normals[0] * normals[1]).sum(axis=1)) - 1) < _APART)
+    )
     found = []
     for i in flat[:: max(1, len(flat) // _POSITIONS)].tolist():
-        plane = arrangement.plane_across(sorted(creases[i]), normals[0][i])
+        through = sorted(corners.points[ends[first[shared[i]]]].tolist())
+        plane = arrangement.plane_across(through, normals[0][i])
         if plane is not None:
             found.append(plane)
     return found
@@ -225,33 +247,42 @@ def divided(
     arrangement: Arrangement, plane: int, pieces: Sequence[Piece], corners: Corners
 ) -> tuple[list[Piece], list[Piece]]:
     """The pieces on the positive and on the negative side of a plane; those across it are cut, those in it vanish."""
-    signs = arrangement.signs([plane], corners.points)[0][corners.position]
-    bounds = [*corners.starts.tolist(), len(signs)]
-    by_piece = [signs[a:b].tolist() for a, b in pairwise(bounds)]
-    # A segment has one edge, a polygon as many as corners.
-    edges = [range(1 if len(p.corners) == 2 else len(p.corners)) for p in pieces]
-    cut = {
-        _segment(p.corners[i], p.corners[(i + 1) % len(s)]): None
-        for p, s, each in zip(pieces, by_piece, edges, strict=True)
-        for i in each
-        if s[i] * s[(i + 1) % len(s)] < 0
+    signs = arrangement.signs([plane], corners.points)
+    (before,), (behind,) = (side.tolist() for side in corners.sides(signs))
+    of_corners = signs[0, corners.position]
+    across = [i for i, both in enumerate(zip(before, behind, strict=True)) if all(both)]
+    starts = corners.starts.tolist()
+    outlines = {
+        i: _outline(pieces[i], of_corners[starts[i] : starts[i] + len(pieces[i].corners)].tolist())
+        for i in across
     }
+    cut = {edge: None for outline in outlines.values() for _, _, edge in outline if edge}
     crossing = dict(zip(cut, arrangement.crossings(plane, list(cut)), strict=True))
     sides: tuple[list[Piece], list[Piece]] = ([], [])
-    for piece, sign, each in zip(pieces, by_piece, edges, strict=True):
-        for side, factor in zip(sides, (1, -1), strict=True):
-            if not any(factor * s > 0 for s in sign):
-                continue
-            kept: list[int] = []
-            for i, corner in enumerate(piece.corners):
-                following = (i + 1) % len(sign)
-                if factor * sign[i] >= 0:
-                    kept.append(corner)
-                if i in each and sign[i] * sign[following] < 0:
-                    kept.append(crossing[_segment(corner, piece.corners[following])])
-            side.append(Piece(piece.plane, piece.inside, tuple(kept)))
+    for side, factor, touched in zip(sides, (1, -1), (before, behind), strict=True):
+        for i in np.flatnonzero(touched).tolist():
+            piece = pieces[i]
+            if i in outlines:
+                kept = []
+                for corner, sign, edge in outlines[i]:
+                    kept += [corner] if factor * sign >= 0 else []
+                    kept += [crossing[edge]] if edge else []
+                piece = Piece(piece.plane, piece.inside, tuple(kept))
+            side.append(piece)
     return sides
 
 
-def _segment(first: int, second: int) -> tuple[int, int]:
+def _outline(piece: Piece, signs: Sequence[int]) -> list[tuple[int, int, _Edge | None]]:
+    """Each corner with its sign and, if the edge from it to the next corner is cut, that edge."""
+    corners = piece.corners
+    found: list[tuple[int, int, _Edge | None]] = []
+    for i, corner in enumerate(corners):
+        following = (i + 1) % len(corners)
+        # A segment has one edge, a polygon as many as corners.
+        is_cut = signs[i] * signs[following] < 0 and not (len(corners) == 2 and i)
+        found.append((corner, signs[i], _segment(corner, corners[following]) if is_cut else None))
+    return found
+
+
+def _segment(first: int, second: int) -> _Edge:
     return min(first, second), max(first, second)

@@ -25,8 +25,10 @@ from nls.universality import (
     represent,
     shape,
     slab,
+    tree,
     wedge,
 )
+from nls.universality.exact import Arrangement
 from nls.universality.tree import Split, partition
 from nls.universality.winding import winding_number
 from nls.universality.zeros import find_walls, zero_set
@@ -299,3 +301,40 @@ def test_convex_solids_take_one_balanced_minimum():
     network = represent(from_mesh(trimesh.creation.icosphere(subdivisions=2)))
     assert network.depth == 1 + 9
     assert network.neurons < 2 * 320
+
+
+def test_signs_are_asked_for_in_blocks_and_not_of_all_planes_at_all_points(monkeypatch):
+    asked = []
+    signs = Arrangement.signs
+
+    def watched(space, planes, points):
+        asked.append(len(planes) * len(points))
+        return signs(space, planes, points)
+
+    monkeypatch.setattr(Arrangement, "signs", watched)
+    monkeypatch.setattr(tree, "_BLOCK", 1 << 12)
+    # Every plane of a ball bounds it, so each is compared with every vertex: 320 planes with 162.
+    partition(from_mesh(trimesh.creation.icosphere(subdivisions=2)))
+    assert sum(asked) == 320 * 162
+    assert max(asked) <= 1 << 12
+    # On a torus most planes have vertices on both sides among the first few.
+    asked.clear()
+    partition(shape("torus"))
+    assert max(asked) < 400 * 200 / 2
+
+
+def test_unused_planes_are_forgotten():
+    arrangement = partition(shape("torus")).arrangement
+    # 200 planes of faces, and one for each dividing node: not the sixty that are weighed at each.
+    assert arrangement.plane_count < 800
+
+
+def test_blocks_of_points_have_the_values_of_single_points():
+    network = double("body_with_cavity")
+    points = torch.randn(4099, 3, dtype=torch.float64)
+    together = evaluate(network, points)
+    assert together.shape == (4099,)
+    torch.testing.assert_close(
+        together[::512], torch.cat([evaluate(network, p[None]) for p in points[::512]])
+    )
+    assert evaluate(network, points[:0]).shape == (0,)
