@@ -149,7 +149,7 @@ class Arrangement:
         doubtful = np.abs(values) <= ROUNDING * (size + np.abs(coefficients[:, -1:]))
         signs = np.sign(values).astype(np.int8)
         for i, j in zip(*(places.tolist() for places in np.nonzero(doubtful)), strict=True):
-            signs[i, j] = self._exact_sign(int(planes[i]), int(points[j]))
+            signs[i, j] = self._exact_sign(planes[i], int(points[j]))
         return signs
 
     def _exact_sign(self, plane: int, point: int) -> int:

@@ -127,7 +127,7 @@ def _bounding(
     start, rows = 0, np.arange(len(planes))
     while start < len(points) and len(rows):
         stop = start + max(1, min(start + 16, _BLOCK // len(rows)))
-        signs = arrangement.signs(planes[rows], points[start:stop]) * factors[rows, None]
+        signs = arrangement.signs(planes[rows].tolist(), points[start:stop]) * factors[rows, None]
         before[rows] |= (signs > 0).any(axis=1)
         behind[rows] |= (signs < 0).any(axis=1)
         start, rows = stop, np.flatnonzero(~(before & behind))
@@ -175,7 +175,7 @@ def _dividing_plane(
     first = arrangement.plane_count
     others = [*_axis_planes(arrangement, corners), *_planes_across_creases(arrangement, pieces, corners)]
     candidates = np.concatenate([candidates, np.array(others, dtype=candidates.dtype)])
-    before, behind = corners.sides(arrangement.signs(candidates, corners.points))
+    before, behind = corners.sides(arrangement.signs(candidates.tolist(), corners.points))
     cost = before.sum(axis=1, dtype=float) ** 2 + behind.sum(axis=1, dtype=float) ** 2
     # A facet's own plane always leaves both sides fewer pieces, so that some candidates remain.
     usable = np.flatnonzero(~(before.all(axis=1) | behind.all(axis=1)))
