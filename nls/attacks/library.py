@@ -79,7 +79,13 @@ def _attacker(name: LibraryAttack, model: nn.Module, classes: int, effort: Effor
     # Imported here: torchattacks imports torchvision, and both take seconds that only these attacks need.
     from nls.engine.vision import torchvision  # noqa: F401
 
-    import torchattacks  # isort: skip
+    try:
+        import torchattacks  # isort: skip
+    except ImportError as error:
+        raise UserError(
+            f"{name} needs torchattacks, whose declared dependencies are stale: run "
+            "`pip install --no-deps torchattacks==3.5.1`, or ask for pgd-xent,pgd-margin alone"
+        ) from error
 
     match name:
         case "apgd-ce":

@@ -13,7 +13,7 @@ from nls.engine.files import write_text
 from nls.reporting.products import FIGURES, TABLES
 from nls.reporting.runs import REPORTS, Evidence, read_run
 
-CAPTIONS = Path(__file__).resolve().parents[2] / "workflow/report"
+CAPTIONS = resources.files("nls.reporting") / "captions"
 
 
 def write_report(suite: str) -> Path:

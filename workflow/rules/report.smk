@@ -11,7 +11,7 @@ for NAME in SUITE_TABLES:
         output:
             report(
                 f"{REPORTS}/{NAME}.csv",
-                caption=f"../report/{NAME}.rst",
+                caption=f"../../nls/reporting/captions/{NAME}.rst",
                 category="Tables",
                 labels={"table": NAME},
             ),
@@ -45,7 +45,7 @@ for NAME in SUITE_FIGURES:
         output:
             report(
                 f"{REPORTS}/{NAME}.png",
-                caption=f"../report/{NAME}.rst",
+                caption=f"../../nls/reporting/captions/{NAME}.rst",
                 category="Figures",
                 labels={"figure": NAME},
             ),

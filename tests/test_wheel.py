@@ -1,0 +1,107 @@
+"""The built wheel works in an environment of its own, outside the checkout."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nls.networks.classifiers import build_classifier
+
+ROOT = Path(__file__).parents[1]
+FACTORY = """
+from nls.networks.classifiers import build_classifier
+
+
+def network():
+    return build_classifier("convnet-small", 1, 8, 10)
+"""
+
+
+@pytest.fixture(scope="module")
+def nls(tmp_path_factory):
+    """Return a function that runs the wheel's ``nls`` in a folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(ROOT / "nls", source / "nls", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source], check=True
+    )
+    (wheel,) = folder.glob("nls-*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    # The packages that nls needs come from here; the .pth files beside them, and with them this checkout, do not.
+    (packages,) = (folder / "venv").glob("lib/python*/site-packages")
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = folder / "venv/bin/python"
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", wheel], check=True)
+
+    def run(place, *words):
+        words = [folder / "venv/bin/nls", *words]
+        return subprocess.run(words, cwd=place, capture_output=True, text=True)
+
+    run.packages = packages
+    return run
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Write a model of one's own and a dataset; return the words of a quick attack on it."""
+    (tmp_path / "model.py").write_text(FACTORY)
+    torch.save(build_classifier("convnet-small", 1, 8, 10).state_dict(), tmp_path / "weights.pt")
+    draws = np.random.default_rng(0)
+    images, labels = draws.integers(0, 256, (20, 8, 8, 1), dtype=np.uint8), np.arange(20) % 10
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    words = (
+        "attack --model model.py:network --weights weights.pt --dataset data.npz --eps 0.1 --out attack.json"
+    )
+    return [*words.split(), "--apgd-steps", "2", "--fab-steps", "2", "--queries", "2", "--steps", "2"]
+
+
+def test_attack_runs(nls, tmp_path, model):
+    done = nls(tmp_path, *model)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads((tmp_path / "attack.json").read_text())["robust_accuracy"]) >= {"autoattack", "min"}
+
+
+def test_without_torchattacks_one_line_says_what_is_missing(nls, tmp_path, model):
+    missing = nls.packages / "torchattacks.py"
+    missing.write_text("raise ImportError\n")
+    try:
+        done = nls(tmp_path, *model)
+    finally:
+        missing.unlink()
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("nls: ")
+    assert "pip install --no-deps torchattacks" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reconstruct_runs(nls, tmp_path):
+    points = np.random.default_rng(0).normal(size=(500, 3))
+    np.save(tmp_path / "sphere.npy", points / np.linalg.norm(points, axis=1, keepdims=True))
+    done = nls(
+        tmp_path, "reconstruct", "sphere.npy", "-o", "sphere.ply", "--steps", "20", "--resolution", "16"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sphere.ply").exists()
+
+
+def test_type_checkers_may_read_it(nls):
+    assert (nls.packages / "nls/py.typed").exists()
+
+
+def test_the_report_has_its_captions(nls, tmp_path):
+    (tmp_path / "results/small/specs/figure1").mkdir(parents=True)
+    (tmp_path / "reports/small").mkdir(parents=True)
+    shutil.copy(ROOT / "docs/pictures/figure1.png", tmp_path / "reports/small")
+    done = nls(tmp_path, "report", "--suite", "small")
+    assert done.returncode == 0, done.stderr
+    assert "Figure 1: decision boundaries" in (tmp_path / "reports/small/report.html").read_text()
