@@ -8,6 +8,7 @@ import errno
 import importlib.metadata
 import io
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -316,9 +317,11 @@ def _add_table(verbs: argparse._SubParsersAction) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-    from nls.reporting.products import write_table
+    from nls.reporting.products import make_table
 
-    for path in write_table(arguments.name, arguments.suite):
+    table = make_table(arguments.name, arguments.suite)
+    print(table.text(shutil.get_terminal_size((100, 24)).columns))
+    for path in table.write():
         print(f"wrote {path}")
 
 

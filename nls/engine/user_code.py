@@ -18,6 +18,11 @@ def user_file(name: str) -> str:
     return name.rsplit(":", 1)[0]
 
 
+def short_name(name: str) -> str:
+    """Return ``file.Name`` for ``path/to/file.py:Name``, and any other name as it is: for names of runs."""
+    return f"{Path(user_file(name)).stem}.{name.rsplit(':', 1)[1]}" if is_user_code(name) else name
+
+
 def load_user_code(name: str) -> Any:
     """Import the file of ``file.py:Name`` and return its object ``Name``.
 

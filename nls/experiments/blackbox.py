@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from nls.attacks import Ball, Loss, is_correct, pgd
 from nls.data import IMAGE_SETS, load_images
@@ -12,9 +12,9 @@ from nls.engine.finished import METRICS
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings
+from nls.engine.user_code import is_user_code, user_file
 from nls.experiments.common import Common, ExperimentConfig
-from nls.experiments.training import images_of, network_for, weights_file
-from nls.networks.classifiers import CLASSIFIERS
+from nls.experiments.training import NetworkName, images_of, network_for, weights_file
 from nls.networks.weights import load_weights
 
 
@@ -31,16 +31,9 @@ class Group(Settings):
     """Networks that are tried on one another, each as source and as target."""
 
     dataset: str = Field(description="as in table1")
-    network: str = Field(description="as in table1")
+    network: NetworkName = Field(description="as in table1")
     models: list[str] = Field(min_length=2, description="names of runs of table1")
     transfer: Transfer = Field(description="how the sources are attacked")
-
-    @field_validator("network")
-    @classmethod
-    def _network(cls, name: str) -> str:
-        if name not in CLASSIFIERS:
-            raise ValueError(f"take one of {', '.join(CLASSIFIERS)}")
-        return name
 
 
 class Config(ExperimentConfig):
@@ -63,9 +56,10 @@ class Spec(RunSpec):
         return [self.group.dataset] if self.group.dataset in IMAGE_SETS else []
 
     def files_read(self) -> list[str]:
-        """Return the runs whose weights are read, and a dataset given by path."""
-        runs = [str(self.model_directory(model) / METRICS) for model in self.group.models]
-        return runs + ([] if self.group.dataset in IMAGE_SETS else [self.group.dataset])
+        """Return the runs whose weights are read, the file of a user's network, and a dataset given by path."""
+        files = [str(self.model_directory(model) / METRICS) for model in self.group.models]
+        files += [user_file(self.group.network)] if is_user_code(self.group.network) else []
+        return files + ([] if self.group.dataset in IMAGE_SETS else [self.group.dataset])
 
     def model_directory(self, model: str) -> Path:
         """Return the run directory of a network of the group."""

@@ -30,10 +30,9 @@ from nls.data import IMAGE_SETS, load_images
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings
-from nls.engine.user_code import is_user_code, user_file
-from nls.experiments.common import Common, ExperimentConfig
-from nls.experiments.training import Training, images_of, train
-from nls.networks.classifiers import CLASSIFIERS
+from nls.engine.user_code import is_user_code, short_name, user_file
+from nls.experiments.common import Common, ExperimentConfig, Seeds, run_name, seed_list
+from nls.experiments.training import NetworkName, Training, images_of, train
 from nls.objectives.classifiers import METHODS, make_method
 
 
@@ -80,18 +79,11 @@ class Row(Settings):
     """One row of the table."""
 
     dataset: str = Field(description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file")
-    network: str = Field(description="a classifier of nls.networks.classifiers")
+    network: NetworkName = Field(description="a classifier of nls.networks.classifiers, or file.py:Factory")
     method: str = Field(description="standard, madry, trades, ours, mma, large-margin, or file.py:Class")
     eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
     settings: dict[str, Any] = Field({}, description="arguments of the method's class")
     training: Training = Field(description="how the network is trained")
-
-    @field_validator("network")
-    @classmethod
-    def _network(cls, name: str) -> str:
-        if name not in CLASSIFIERS:
-            raise ValueError(f"take one of {', '.join(CLASSIFIERS)}")
-        return name
 
     @field_validator("method")
     @classmethod
@@ -100,19 +92,22 @@ class Row(Settings):
             raise ValueError(f"take one of {', '.join(METHODS)}, or file.py:Class")
         return name
 
-    @property
-    def name(self) -> str:
-        """The run's name."""
+    def run_name(self, seed: int) -> str:
+        """Return the name of the row's run with a seed."""
         method = Path(user_file(self.method)).stem if is_user_code(self.method) else self.method
-        eps = "" if self.eps_train is None else f"-{self.eps_train:g}"
-        return f"{Path(self.dataset).stem}-{self.network}-{method}{eps}"
+        eps = [] if self.eps_train is None else [f"{self.eps_train:g}"]
+        return run_name(Path(self.dataset).stem, short_name(self.network), method, *eps, seed=seed)
 
 
 class Config(ExperimentConfig):
     """Settings of Table 1."""
 
-    seed: int = Field(0, ge=0, description="of initialisation, order, augmentation, search and attacks")
-    rows: list[Row] = Field(min_length=1, description="one training run each")
+    seeds: Seeds = Field(
+        1,
+        description="how many (counted from 0), or which: of the part of the training set, initialisation, order, "
+        "augmentation, search and attacks",
+    )
+    rows: list[Row] = Field(min_length=1, description="one training run each, with every seed")
     attacks: dict[str, AttackPlan] = Field(description="by dataset")
 
     @model_validator(mode="after")
@@ -136,9 +131,9 @@ class Spec(RunSpec):
         return [self.row.dataset] if self.row.dataset in IMAGE_SETS else []
 
     def files_read(self) -> list[str]:
-        """Return the file of a user's method and a dataset given by path."""
-        files = [user_file(self.row.method)] if is_user_code(self.row.method) else []
-        return files + ([] if self.row.dataset in IMAGE_SETS else [self.row.dataset])
+        """Return the files of a user's network and method, and a dataset given by path."""
+        files = [user_file(name) for name in (self.row.network, self.row.method) if is_user_code(name)]
+        return list(dict.fromkeys(files)) + ([] if self.row.dataset in IMAGE_SETS else [self.row.dataset])
 
     def summary(self) -> str:
         """Return the settings of the training in one line."""
@@ -147,15 +142,16 @@ class Spec(RunSpec):
 
 
 def expand(config: Config, common: Common) -> list[Spec]:
-    """Return one run a row."""
+    """Return one run for each row and seed."""
     return [
         Spec(
-            **common.base("table1", row.name, config.threads),
+            **common.base("table1", row.run_name(seed), config.threads),
             row=row,
-            seed=config.seed,
+            seed=seed,
             attacks=config.attacks[row.dataset],
         )
         for row in config.rows
+        for seed in seed_list(config.seeds)
     ]
 
 

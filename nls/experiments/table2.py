@@ -13,7 +13,7 @@ from nls.engine.seeds import numpy_stream
 from nls.engine.settings import RunSpec
 from nls.engine.user_code import user_file
 from nls.errors import UserError
-from nls.experiments.common import Common, ExperimentConfig
+from nls.experiments.common import Common, ExperimentConfig, Seeds, run_name, seed_list
 from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.metrics import CHAMFER_POINTS, surface_metrics
 from nls.reconstruction import Method, reconstruct_with
@@ -35,7 +35,11 @@ class Config(ExperimentConfig):
     )
     resolution: int = Field(100, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
     max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
-    seed: int = Field(0, ge=0, description="of thinning, initialisation, batches and the metrics' samples")
+    seeds: Seeds = Field(
+        1,
+        description="how many (counted from 0), or which: of thinning, initialisation, batches and the samples of "
+        "the metrics",
+    )
 
 
 class Spec(RunSpec):
@@ -67,20 +71,21 @@ class Spec(RunSpec):
 
 
 def expand(config: Config, common: Common) -> list[Spec]:
-    """Return one run for each method and scan."""
+    """Return one run for each method, scan and seed."""
     return [
         Spec(
-            **common.base("table2", f"{name}-{scan:03d}", config.threads),
+            **common.base("table2", run_name(name, f"{scan:03d}", seed=seed), config.threads),
             data=config.data,
             scan=scan,
             name=name,
             method=method,
             resolution=config.resolution,
             max_points=config.max_points,
-            seed=config.seed,
+            seed=seed,
         )
         for name, method in config.methods.items()
         for scan in config.scans
+        for seed in seed_list(config.seeds)
     ]
 
 

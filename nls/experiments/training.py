@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from nls.attacks import Ball, channels_last, is_correct, pgd
@@ -15,8 +15,18 @@ from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
-from nls.networks.classifiers import build_classifier
+from nls.engine.user_code import is_user_code
+from nls.networks.classifiers import CLASSIFIERS, build_classifier
 from nls.objectives.base import ClassifierLoss, Moment
+
+
+def _check_network(name: str) -> str:
+    if name not in CLASSIFIERS and not is_user_code(name):
+        raise ValueError(f"take one of {', '.join(CLASSIFIERS)}, or file.py:Factory")
+    return name
+
+
+NetworkName = Annotated[str, AfterValidator(_check_network)]
 
 
 class Training(Settings):

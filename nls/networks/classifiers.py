@@ -1,10 +1,15 @@
-"""Classifiers by name, for configs."""
+"""Classifiers by name, for configs: this package's, and a user's own."""
 
+import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import torch
 from torch import nn
 
+from nls.engine.user_code import is_user_code, load_user_code
 from nls.errors import UserError
+from nls.levelset import evaluation_mode
 from nls.networks.convnet import convnet4a, convnet4a_linear_head, convnet4b, convnet_small
 from nls.networks.resnet import ResNet18
 
@@ -19,11 +24,65 @@ CLASSIFIERS: Mapping[str, Callable[[int, int, int], nn.Module]] = {
 
 
 def build_classifier(name: str, channels: int, side: int, classes: int) -> nn.Module:
-    """Build a network of :data:`CLASSIFIERS` for square images of ``side`` pixels.
+    """Build a network of :data:`CLASSIFIERS`, or a user's ``file.py:Factory``, for images of ``side`` × ``side``.
+
+    A factory is a function or class that returns the network. It gets ``channels``, ``side`` and ``classes`` as far
+    as it has parameters of these names; one that needs three arguments of other names gets them in this order.
 
     Raises:
-        UserError: an unknown name.
+        UserError: an unknown name, a file that cannot be loaded, a factory that fails, or a network that does not
+            return one row of ``classes`` finite logits an image.
     """
+    if is_user_code(name):
+        return _build_own(name, channels, side, classes)
     if name not in CLASSIFIERS:
-        raise UserError(f"unknown network {name!r}: take one of {', '.join(CLASSIFIERS)}")
+        raise UserError(f"unknown network {name!r}: take one of {', '.join(CLASSIFIERS)}, or FILE.py:FACTORY")
     return CLASSIFIERS[name](channels, side, classes)
+
+
+def _build_own(name: str, channels: int, side: int, classes: int) -> nn.Module:
+    factory = load_user_code(name)
+    try:
+        network = _call(factory, {"channels": channels, "side": side, "classes": classes})
+    except Exception as error:
+        raise UserError(
+            f"{name}: the factory failed ({type(error).__name__}: {error}); it may have the parameters channels, "
+            "side and classes, and no others without a default"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{name}: returned {type(network).__name__}, not a torch.nn.Module")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UserError(f"{name}: the network has no parameters to train")
+    _require_logits(name, network, (channels, side, side), classes)
+    return network
+
+
+def _call(factory: Callable[..., Any], facts: Mapping[str, int]) -> Any:
+    signature = inspect.signature(factory)
+    named = {key: value for key, value in facts.items() if key in signature.parameters}
+    try:
+        signature.bind(**named)
+    except TypeError:
+        return factory(*facts.values())
+    return factory(**named)
+
+
+def _require_logits(name: str, network: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
+    """Try two images, so that a network that does not fit fails before an hour of training, not after it."""
+    with evaluation_mode(network), torch.no_grad():
+        try:
+            logits = network(torch.zeros(2, *shape))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(
+                f"{name}: the network does not take images of shape {shape} ({reason}); mend the file"
+            ) from error
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if found != (2, classes):
+        raise UserError(
+            f"{name}: the network returns {found} for 2 images, not logits of shape {(2, classes)}"
+        )
+    if not torch.isfinite(logits).all():
+        raise UserError(
+            f"{name}: the network returns NaN or infinite logits for a black image; mend the file"
+        )

@@ -57,8 +57,10 @@ TABLES: dict[str, TableProduct] = {
     "figure2": TableProduct(("figure2",), _maker("figure2.table")),
     # Transfer between the networks may cast doubt on rows of Table 1.
     "table1": TableProduct(("table1", "blackbox"), _maker("table1.table")),
+    "table1-differences": TableProduct(("table1",), _maker("table1.differences")),
     "blackbox": TableProduct(("blackbox",), _maker("blackbox.table")),
     "table2": TableProduct(("table2",), _maker("table2.table")),
+    "table2-differences": TableProduct(("table2",), _maker("table2.differences")),
     "table2-scans": TableProduct(("table2",), _maker("table2.scans")),
     "universality": TableProduct(("universality",), _maker("universality.table")),
 }
@@ -77,8 +79,44 @@ FIGURES: dict[str, FigureProduct] = {
 }
 
 
-def write_table(name: str, suite: str) -> list[Path]:
-    """Write ``reports/<suite>/<name>`` as CSV, Markdown (with the notes) and LaTeX; a missing cell stays empty.
+@dataclass(frozen=True)
+class Table:
+    """A table that was made: its cells, and its notes, one line each."""
+
+    name: str
+    suite: str
+    frame: pd.DataFrame
+    notes: list[str]
+
+    def write(self) -> list[Path]:
+        """Write ``reports/<suite>/<name>`` as CSV, Markdown (with the notes) and LaTeX; a missing cell stays empty.
+
+        The CSV has a column of means and one of deviations (``… std``) where the others have ``mean ± deviation``.
+        """
+        stem = REPORTS / self.suite / self.name
+        notes = [f"- {note}" for note in self.notes]
+        texts = {
+            ".csv": _deviations_apart(self.frame).to_csv(index=False),
+            ".md": "\n".join([_markdown(self._shown), "", *notes]) + "\n",
+            ".tex": _latex(self._shown, self.notes),
+        }
+        for suffix, text in texts.items():
+            write_text(stem.with_name(self.name + suffix), text)
+        return [stem.with_name(self.name + suffix) for suffix in texts]
+
+    def text(self, width: int) -> str:
+        """Return the table and its notes for a terminal of ``width`` columns."""
+        from nls.reporting.terminal import terminal_text
+
+        return terminal_text(self._shown.map(_cell), self.notes, width)
+
+    @property
+    def _shown(self) -> pd.DataFrame:
+        return self.frame.astype(object).where(self.frame.notna(), "")
+
+
+def make_table(name: str, suite: str) -> Table:
+    """Make a table from a suite's run directories.
 
     Raises:
         UserError: there is no such table or suite.
@@ -87,17 +125,8 @@ def write_table(name: str, suite: str) -> list[Path]:
     evidence = Evidence(suite)
     evidence.require_suite()
     frame, notes = product.make(evidence)
-    notes = [*notes, *(line for experiment in product.experiments for line in evidence.outdated(experiment))]
-    stem = REPORTS / suite / name
-    shown = frame.astype(object).where(frame.notna(), "")
-    texts = {
-        ".csv": frame.to_csv(index=False),
-        ".md": "\n".join([_markdown(shown), "", *(f"- {note}" for note in notes)]) + "\n",
-        ".tex": _latex(shown, notes),
-    }
-    for suffix, text in texts.items():
-        write_text(stem.with_name(name + suffix), text)
-    return [stem.with_name(name + suffix) for suffix in texts]
+    outdated = [line for experiment in product.experiments for line in evidence.outdated(experiment)]
+    return Table(name, suite, frame, [*notes, *outdated])
 
 
 def write_figure(name: str, suite: str) -> list[Path]:
@@ -132,6 +161,24 @@ def _known(products: Mapping[str, Product], name: str, kind: str) -> Product:
     return products[name]
 
 
+def _deviations_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with a column of means and one of deviations in place of each column with a spread."""
+    import pandas as pd
+
+    from nls.reporting.statistics import Spread
+
+    parts: dict[str, pd.Series] = {}
+    for name, column in frame.items():
+        if not any(isinstance(value, Spread) for value in column):
+            parts[str(name)] = column
+            continue
+        parts[str(name)] = column.map(lambda value: value.mean if isinstance(value, Spread) else value)
+        parts[f"{name} std"] = column.map(
+            lambda value: value.deviation if isinstance(value, Spread) else float("nan")
+        )
+    return pd.DataFrame(parts)
+
+
 def _markdown(frame: pd.DataFrame) -> str:
     rows = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
     rows += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
@@ -164,6 +211,7 @@ def _escape(text: str) -> str:
         "&": r"\&",
         "#": r"\#",
         "†": r"$\dagger$",
+        "±": r"$\pm$",
         "ε": r"$\varepsilon$",
         "∞": r"$\infty$",
     }

@@ -1,4 +1,4 @@
-"""Table 1: the paper's figures, the reference's and this machine's side by side; its curves."""
+"""Table 1: the paper's figures, the reference's and this machine's side by side; differences; its curves."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nls.reporting import independent
+from nls.reporting.claims import OURS, find_claim, table1_claims
+from nls.reporting.differences import Compared, claim_notes, difference_line
 from nls.reporting.runs import Evidence, missing_notes, read_run
+from nls.reporting.statistics import Spread, paired_difference, spread
 
 # Dataset, network, method, ε_train.
 Key = tuple[str, str, str, float | None]
@@ -42,8 +47,14 @@ PAPER: Mapping[Key, tuple[float, float, float]] = {
 # The paper's methods in its order.
 METHODS = ("standard", "madry", "trades", "ours")
 
+# Columns that the paper has, in its order.
+PAPER_COLUMNS = ("clean", "pgd-xent", "pgd-margin")
+
 # Further attacks that a run may report; percent of the test images withstood.
 OTHERS = ("apgd-ce", "apgd-t", "fab-t", "square", "autoattack", "min")
+
+# Figures in which methods are compared.
+COMPARED = (*PAPER_COLUMNS, "autoattack", "min")
 
 FLAG = (
     "†: gradient masking suspected: a black-box attack beats a white-box one, or the gradient of an attack's loss "
@@ -53,10 +64,11 @@ FLAG = (
 
 @dataclass(frozen=True)
 class TrainedRow:
-    """A run directory of Table 1."""
+    """A run directory of Table 1: one row, trained and attacked with one seed."""
 
     directory: Path
     row: Mapping[str, Any]
+    seed: int
     metrics: Mapping[str, Any]
 
     @classmethod
@@ -64,7 +76,7 @@ class TrainedRow:
         """Read a complete run."""
         record = read_run(directory)
         assert record.metrics is not None
-        return cls(directory, record.spec["row"], record.metrics)
+        return cls(directory, record.spec["row"], record.spec["seed"], record.metrics)
 
     @property
     def key(self) -> Key:
@@ -74,8 +86,16 @@ class TrainedRow:
     @property
     def label(self) -> str:
         """The method with its ε_train."""
-        eps = self.row["eps_train"]
-        return self.row["method"] if eps is None else f"{self.row['method']} {eps:g}"
+        return _label(self.key)
+
+    @property
+    def percents(self) -> dict[str, float]:
+        """Accuracies in percent by column; under PGD the mean over its starts, as in the paper."""
+        metrics = self.metrics
+        shares = (
+            {"clean": metrics["clean_accuracy"]} | metrics["robust_accuracy"] | metrics["mean_over_starts"]
+        )
+        return {name: round(100 * share, 2) for name, share in shares.items()}
 
     def history(self) -> dict[str, list[float]]:
         """Return the columns of the training history."""
@@ -84,46 +104,129 @@ class TrainedRow:
         return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
 
+# The seeds of a row that were trained and attacked.
+Seeds = Mapping[int, TrainedRow]
+
+
 def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return the table and its notes, one line each.
 
     Robust accuracies under PGD are means over the random starts, as in the paper; the column ``min`` is the share
-    that withstands every attack and every start. Paper rows of datasets that nothing was run on are left out.
+    that withstands every attack and every start. With several seeds a cell is the mean over them ± standard
+    deviation. ``independent`` is what others measured on the very network of the paper's row. Paper rows of datasets
+    that nothing was run on are left out. Under the table stands a verdict on each claim of the paper.
     """
-    mine = {row.key: row for row in map(TrainedRow.read, evidence.complete("table1"))}
-    kept = {row.key: row for row in map(TrainedRow.read, evidence.reference("table1"))}
-    ran = {key[:2] for key in (*mine, *kept)}
-    asked = dict.fromkeys((*(key for key in PAPER if key[:2] in ran), *mine, *kept))
-    keys = sorted(asked, key=_place)
+    sources = _sources(evidence)
     transfer = {
         "reference": _least_transfer(evidence.reference("blackbox")),
         "here": _least_transfer(evidence.complete("blackbox")),
     }
-    lines, notes = [], []
+    ran = {key[:2] for rows in sources.values() for key in rows}
+    asked = dict.fromkeys(
+        (*(key for key in PAPER if key[:2] in ran), *sources["here"], *sources["reference"])
+    )
+    keys = sorted(asked, key=_place)
+    lines, doubts = [], []
     for key in keys:
         dataset, network, method, eps = key
         line: dict[str, Any] = {"dataset": dataset, "network": network, "method": method, "eps_train": eps}
-        sources = {"reference": kept.get(key), "here": mine.get(key)}
-        figures = {name: _percent(row) for name, row in sources.items() if row is not None}
-        paper = PAPER.get(key)
-        for column, name in enumerate(("clean", "pgd-xent", "pgd-margin")):
-            line[f"{name} (paper)"] = paper[column] if paper is not None else None
-            for source in ("reference", "here"):
-                line[f"{name} ({source})"] = figures.get(source, {}).get(name)
+        found = {source: rows[key] for source, rows in sources.items() if key in rows}
+        cells = {source: _cells(seeds) for source, seeds in found.items()}
+        for column, name in enumerate(PAPER_COLUMNS):
+            line[f"{name} (paper)"] = PAPER[key][column] if key in PAPER else None
+            for source in sources:
+                line[f"{name} ({source})"] = cells.get(source, {}).get(name)
         for name in OTHERS:
-            for source in ("reference", "here"):
-                line[f"{name} ({source})"] = figures.get(source, {}).get(name)
-        for source, row in sources.items():
-            reasons = [] if row is None else _reasons(row, transfer[source])
-            line[f"masking ({source})"] = None if row is None else "†" if reasons else ""
-            notes += [
-                f"{dataset} {network} {row.label} ({source}): {reason}"
-                for reason in reasons
-                if row is not None
+            if name == "autoattack":
+                line[f"{name} (independent)"] = (
+                    independent.ROWS[key].autoattack if key in independent.ROWS else None
+                )
+            for source in sources:
+                line[f"{name} ({source})"] = cells.get(source, {}).get(name)
+        for source in sources:
+            seeds = found.get(source, {})
+            reasons = [told for row in seeds.values() if (told := _reasons(row, transfer[source]))]
+            line[f"masking ({source})"] = ("†" if reasons else "") if seeds else None
+            doubted = f", {len(reasons)} of {len(seeds)} seeds" if len(seeds) > 1 else ""
+            doubts += [
+                f"{dataset} {network} {_label(key)} ({source}{doubted}): {reason}"
+                for reason in (reasons[0] if reasons else [])
             ]
+        if any(len(seeds) > 1 for rows in sources.values() for seeds in rows.values()):
+            for source in sources:
+                line[f"seeds ({source})"] = len(found.get(source, {}))
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
-    return frame, ([FLAG, *notes] if notes else []) + missing_notes(evidence.missing("table1"))
+    notes = [FLAG, *doubts] if doubts else []
+    notes += claim_notes("table1", _comparisons(sources))
+    notes += [
+        note for dataset in dict.fromkeys(key[0] for key in keys) for note in independent.notes(dataset)
+    ]
+    return frame, notes + missing_notes(evidence.missing("table1"))
+
+
+def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Return ours minus every other row of the same dataset and network, in points, paired by seed."""
+    compared = _comparisons(_sources(evidence))
+    frame = pd.DataFrame([difference_line(one) for one in compared]).dropna(axis="columns", how="all")
+    return frame, claim_notes("table1", compared) + missing_notes(evidence.missing("table1"))
+
+
+def _sources(evidence: Evidence) -> dict[str, dict[Key, Seeds]]:
+    """Return the rows of the reference and of this machine, each with its seeds."""
+    return {
+        "reference": _by_seed(evidence.reference("table1")),
+        "here": _by_seed(evidence.complete("table1")),
+    }
+
+
+def _by_seed(directories: Sequence[Path]) -> dict[Key, Seeds]:
+    rows: dict[Key, dict[int, TrainedRow]] = {}
+    for row in map(TrainedRow.read, directories):
+        rows.setdefault(row.key, {})[row.seed] = row
+    return {key: dict(sorted(seeds.items())) for key, seeds in rows.items()}
+
+
+def _cells(seeds: Seeds) -> dict[str, Spread | float]:
+    """Return the cell of each column that every seed has."""
+    rows = [row.percents for row in seeds.values()]
+    return {name: spread([row[name] for row in rows]) for name in rows[0] if all(name in row for row in rows)}
+
+
+def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
+    """Compare our rows with all others of their dataset and network, in every figure that some source has."""
+    keys = sorted(dict.fromkeys(key for rows in sources.values() for key in rows), key=_place)
+    compared = []
+    for ours in [key for key in keys if key[2] == OURS["table1"]]:
+        claims = table1_claims(*ours[:2])
+        for other in [key for key in keys if key[:2] == ours[:2] and key[2] != ours[2]]:
+            for column, name in enumerate(COMPARED):
+                found = {
+                    source: paired_difference(
+                        _values(rows.get(ours, {}), name), _values(rows.get(other, {}), name)
+                    )
+                    for source, rows in sources.items()
+                }
+                if not any(found.values()):
+                    continue
+                known = name in PAPER_COLUMNS and ours in PAPER and other in PAPER
+                compared.append(
+                    Compared(
+                        place={"dataset": ours[0], "network": ours[1]},
+                        ours=_label(ours),
+                        other=_label(other),
+                        measure=name,
+                        paper=round(PAPER[ours][column] - PAPER[other][column], 2) if known else None,
+                        found={source: difference for source, difference in found.items() if difference},
+                        claim=find_claim(claims, name, other[2]),
+                    )
+                )
+    return compared
+
+
+def _values(seeds: Seeds, name: str) -> dict[int, float]:
+    found = {seed: row.percents.get(name) for seed, row in seeds.items()}
+    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def accuracy_against_eps(evidence: Evidence) -> Figure:
@@ -142,30 +245,46 @@ def training_curves(evidence: Evidence) -> Figure:
 
 
 def _curves(evidence: Evidence, curve: str, x: str, label: str) -> Figure:
-    def lines(axis: Axes, row: TrainedRow, color: str) -> None:
-        values = row.metrics[curve]
-        axis.plot(values[x], _hundredfold(values["pgd-margin"]), color=color, label=row.label)
-        axis.plot(values[x], _hundredfold(values["pgd-xent"]), "--", color=color)
+    def lines(axis: Axes, seeds: Sequence[TrainedRow], color: str) -> None:
+        values = [row.metrics[curve] for row in seeds]
+        _line(axis, values[0][x], [one["pgd-margin"] for one in values], "-", color, seeds[0].label)
+        _line(axis, values[0][x], [one["pgd-xent"] for one in values], "--", color)
 
     return _draw(evidence, lines, label, "robust accuracy, % (dashed: cross-entropy)")
 
 
-def _training_lines(axis: Axes, row: TrainedRow, color: str) -> None:
-    history = row.history()
-    axis.plot(history["epoch"], _hundredfold(history["train_accuracy"]), ":", color=color)
-    axis.plot(history["epoch"], _hundredfold(history["train_robust_accuracy"]), color=color, label=row.label)
+def _training_lines(axis: Axes, seeds: Sequence[TrainedRow], color: str) -> None:
+    histories = [row.history() for row in seeds]
+    epochs = histories[0]["epoch"]
+    _line(axis, epochs, [history["train_accuracy"] for history in histories], ":", color)
+    robust = [history["train_robust_accuracy"] for history in histories]
+    _line(axis, epochs, robust, "-", color, seeds[0].label)
 
 
-def _draw(evidence: Evidence, lines: Callable[[Axes, TrainedRow, str], None], x: str, y: str) -> Figure:
-    """Draw the lines of every complete run, a panel for each dataset and network."""
-    panels: dict[str, list[TrainedRow]] = {}
-    for row in map(TrainedRow.read, evidence.complete("table1")):
-        panels.setdefault(f"{row.row['dataset']}, {row.row['network']}", []).append(row)
+def _line(
+    axis: Axes, x: Sequence[float], shares: Sequence[Sequence[float]], style: str, color: str, label: str = ""
+) -> None:
+    """Draw the mean over seeds in percent, and with several seeds a band of one standard deviation around it."""
+    percents = 100 * np.array(shares)
+    mean = percents.mean(axis=0)
+    axis.plot(x, mean, style, color=color, label=label or None)
+    if len(percents) > 1:
+        deviation = percents.std(axis=0, ddof=1)
+        axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.15, linewidth=0)
+
+
+def _draw(
+    evidence: Evidence, lines: Callable[[Axes, Sequence[TrainedRow], str], None], x: str, y: str
+) -> Figure:
+    """Draw the lines of every row with complete runs, a panel for each dataset and network."""
+    panels: dict[str, list[Seeds]] = {}
+    for (dataset, network, *_), seeds in _by_seed(evidence.complete("table1")).items():
+        panels.setdefault(f"{dataset}, {network}", []).append(seeds)
     count = max(len(panels), 1)
     figure, axes = plt.subplots(1, count, figsize=(5.5 * count, 4), squeeze=False, layout="constrained")
     for axis, (name, rows) in zip(axes[0], panels.items(), strict=False):
-        for number, row in enumerate(rows):
-            lines(axis, row, f"C{number}")
+        for number, seeds in enumerate(rows):
+            lines(axis, list(seeds.values()), f"C{number}")
         axis.set(title=name, xlabel=x, ylabel=y, ylim=(-2, 102))
         axis.legend(fontsize="small")
     if not panels:
@@ -173,17 +292,17 @@ def _draw(evidence: Evidence, lines: Callable[[Axes, TrainedRow, str], None], x:
     return figure
 
 
+def _label(key: Key) -> str:
+    """Return the method with its ε_train."""
+    _, _, method, eps = key
+    return method if eps is None else f"{method} {eps:g}"
+
+
 def _place(key: Key) -> tuple[int, str, str, int]:
     """Return where a row stands: the paper's rows in its order, then the others by dataset, network and method."""
     dataset, network, method, _ = key
     paper = list(PAPER).index(key) if key in PAPER else len(PAPER)
     return paper, dataset, network, METHODS.index(method) if method in METHODS else len(METHODS)
-
-
-def _percent(row: TrainedRow) -> dict[str, float]:
-    metrics = row.metrics
-    shares = {"clean": metrics["clean_accuracy"]} | metrics["robust_accuracy"] | metrics["mean_over_starts"]
-    return {name: round(100 * share, 2) for name, share in shares.items()}
 
 
 def _reasons(row: TrainedRow, transfer: Mapping[str, tuple[int, float]]) -> list[str]:
@@ -207,7 +326,3 @@ def _least_transfer(black_box: Sequence[Path]) -> dict[str, tuple[int, float]]:
                 if target != metrics["source"]:
                     least[target] = (metrics["n"], min(accuracy, least.get(target, (0, 1.0))[1]))
     return least
-
-
-def _hundredfold(shares: Sequence[float]) -> list[float]:
-    return [100 * share for share in shares]

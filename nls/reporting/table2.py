@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nls.reporting.claims import OURS, TABLE2, find_claim
+from nls.reporting.differences import Compared, claim_notes, difference_line
 from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+from nls.reporting.statistics import paired_difference, spread
 
 # Chamfer L1 and L2, mean and standard deviation over ten scans of FAUST, ×10³.
 PAPER: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -36,10 +39,14 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return the table and its notes, one line each.
 
     Chamfer distances are mean ± standard deviation over scans, in metres × 10³; the further columns are means
-    over the runs of this machine, or over the reference's where this machine has none of the method.
+    over the runs of this machine, or over the reference's where this machine has none of the method. With several
+    seeds a scan counts with its mean over them, and ``over seeds`` is the deviation of the mean over scans from
+    seed to seed.
     """
     mine = _by_method(evidence.complete("table2"))
     kept = _by_method(evidence.reference("table2"))
+    sources = {"reference": kept, "here": mine}
+    several = any(len(_seeds(runs)) > 1 for methods in sources.values() for runs in methods.values())
     lines = []
     for name in dict.fromkeys((*PAPER, *mine, *kept)):
         line: dict[str, Any] = {"method": name}
@@ -48,8 +55,14 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
             line[f"{title} (paper)"] = _spread(*PAPER[name][column]) if name in PAPER else None
             for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
                 line[f"{title} ({source})"] = _mean_and_spread(runs, f"chamfer_{norm}") if runs else None
+                if several:
+                    line[f"{title} over seeds ({source})"] = (
+                        _over_seeds(runs, f"chamfer_{norm}") if runs else None
+                    )
         for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
-            line[f"scans ({source})"] = len(runs) if runs else 0
+            line[f"scans ({source})"] = len(_by_scan(runs, "chamfer_l2")) if runs else 0
+            if several:
+                line[f"seeds ({source})"] = len(_seeds(runs)) if runs else 0
         shown = mine.get(name) or kept.get(name)
         if shown:
             for title, key, factor in _FURTHER:
@@ -58,13 +71,31 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
             line["seconds a scan"] = round(float(np.mean(seconds)), 1)
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
-    return frame, _notes(mine, kept) + missing_notes(evidence.missing("table2"))
+    notes = _notes(mine, kept) + claim_notes("table2", _comparisons(sources))
+    return frame, notes + missing_notes(evidence.missing("table2"))
+
+
+def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Return our Chamfer distances minus every other method's, ×10³, paired by scan."""
+    compared = _comparisons(
+        {
+            "reference": _by_method(evidence.reference("table2")),
+            "here": _by_method(evidence.complete("table2")),
+        }
+    )
+    frame = pd.DataFrame([difference_line(one) for one in compared]).dropna(axis="columns", how="all")
+    return frame, claim_notes("table2", compared) + missing_notes(evidence.missing("table2"))
 
 
 def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return one row a run of this machine: every metric of every scan and method, in metres."""
     rows = [
-        {"method": run.spec["name"], "data": run.spec["data"], "scan": run.spec["scan"]}
+        {
+            "method": run.spec["name"],
+            "data": run.spec["data"],
+            "scan": run.spec["scan"],
+            "seed": run.spec["seed"],
+        }
         | (run.metrics or {})
         | {"wall_seconds": run.provenance["wall_seconds"]}
         for run in map(read_run, evidence.complete("table2"))
@@ -79,6 +110,61 @@ def _by_method(directories: Sequence[Path]) -> dict[str, list[RunRecord]]:
     return runs
 
 
+def _comparisons(sources: Mapping[str, Mapping[str, Sequence[RunRecord]]]) -> list[Compared]:
+    """Compare our method with every other one, in both Chamfer distances."""
+    ours = OURS["table2"]
+    others = dict.fromkeys(name for methods in sources.values() for name in methods if name != ours)
+    compared = []
+    for other in sorted(others, key=lambda name: list(PAPER).index(name) if name in PAPER else len(PAPER)):
+        for column, norm in enumerate(("l1", "l2")):
+            found = {
+                source: paired_difference(
+                    _by_scan(methods.get(ours, []), f"chamfer_{norm}"),
+                    _by_scan(methods.get(other, []), f"chamfer_{norm}"),
+                    factor=1e3,
+                )
+                for source, methods in sources.items()
+            }
+            if not any(found.values()):
+                continue
+            known = other in PAPER
+            measure = f"Chamfer {norm.upper()}"
+            compared.append(
+                Compared(
+                    place={},
+                    ours=ours,
+                    other=other,
+                    measure=measure,
+                    paper=round(PAPER[ours][column][0] - PAPER[other][column][0], 2) if known else None,
+                    found={source: difference for source, difference in found.items() if difference},
+                    claim=find_claim(TABLE2, measure, other),
+                )
+            )
+    return compared
+
+
+def _seeds(runs: Sequence[RunRecord]) -> list[int]:
+    return sorted({run.spec["seed"] for run in runs})
+
+
+def _by_scan(runs: Sequence[RunRecord], key: str) -> dict[str, float]:
+    """Return each scan's mean over its seeds."""
+    scans: dict[str, list[float]] = {}
+    for run in runs:
+        if run.metrics is not None:
+            scans.setdefault(f"{run.spec['data']} {run.spec['scan']:03d}", []).append(run.metrics[key])
+    return {scan: float(np.mean(values)) for scan, values in scans.items()}
+
+
+def _over_seeds(runs: Sequence[RunRecord], key: str) -> str | None:
+    """Return the mean over the scans that every seed has, and its deviation from seed to seed; None for one seed."""
+    by_seed = [_by_scan([run for run in runs if run.spec["seed"] == seed], key) for seed in _seeds(runs)]
+    common = set.intersection(*(set(found) for found in by_seed))
+    if len(by_seed) < 2 or not common:
+        return None
+    return str(spread([1e3 * float(np.mean([found[scan] for scan in common])) for found in by_seed]))
+
+
 def _mean(runs: Sequence[RunRecord], key: str) -> float:
     return float(np.mean(_values(runs, key)))
 
@@ -88,7 +174,7 @@ def _values(runs: Sequence[RunRecord], key: str) -> list[float]:
 
 
 def _mean_and_spread(runs: Sequence[RunRecord], key: str) -> str:
-    values = 1e3 * np.array(_values(runs, key))
+    values = 1e3 * np.array(list(_by_scan(runs, key).values()))
     return _spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None)
 
 

@@ -7,7 +7,7 @@ import yaml
 from nls.cli import main
 from nls.errors import UserError
 from nls.experiments import load_suite
-from nls.reporting.products import write_figure, write_table
+from nls.reporting.products import make_table, write_figure
 
 NOISY = """
 import os, signal
@@ -87,7 +87,7 @@ def test_a_loss_that_draws_resumes_to_the_same_numbers(folder):
 def test_the_table_says_what_was_measured_on(folder):
     losses = {"hinge": {}}
     carry_out(losses, evaluate_on="validation")
-    write_table("figure2", "s")
+    make_table("figure2", "s").write()
     write_figure("figure2", "s")
     text = (folder / "reports" / "s" / "figure2.md").read_text()
     assert "a tenth of the training set, held out" in text
@@ -115,12 +115,12 @@ def test_a_table_shows_nothing_that_the_config_does_not_ask_for(folder):
     """Fewer seeds a job and another λ: neither the old blocks nor the old λ may enter the row."""
     carry_out({"geometric_svm": {"regularization": 0.05}}, seeds_per_job=2)
     load_suite(suite({"geometric_svm": {"regularization": 0.5}}, seeds_per_job=1), "config").write_specs()
-    write_table("figure2", "s")
+    make_table("figure2", "s").write()
     text = (folder / "reports/s/figure2.md").read_text()
     assert "geometric SVM" not in text
     assert text.count("not run") == 2
     load_suite(suite({"geometric_svm": {"regularization": 0.5}}, seeds_per_job=2), "config").write_specs()
-    write_table("figure2", "s")
+    make_table("figure2", "s").write()
     text = (folder / "reports/s/figure2.md").read_text()
     assert "geometric SVM" not in text
     assert "loss_settings.regularization 0.05, not 0.5" in text

@@ -3,7 +3,7 @@ from pathlib import Path
 import yaml
 
 from nls.experiments import load_suite
-from nls.reporting.products import write_figure, write_table
+from nls.reporting.products import make_table, write_figure
 from nls.reporting.report import write_report
 
 
@@ -12,7 +12,7 @@ def test_a_suite_without_a_complete_run_has_a_report_that_says_so(tmp_path, monk
     config = yaml.safe_load((Path(__file__).parents[2] / "config/smoke.yaml").read_text())
     config["experiments"] = {name: config["experiments"][name] for name in ("figure1", "figure2")}
     load_suite(config, "smoke.yaml").write_specs()
-    write_table("figure2", "smoke")
+    make_table("figure2", "smoke").write()
     for name in ("figure1", "figure2"):
         write_figure(name, "smoke")
     page = write_report("smoke").read_text()

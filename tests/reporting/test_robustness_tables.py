@@ -1,9 +1,11 @@
 import matplotlib
+import pandas as pd
 import pytest
 import yaml
 from made_up import finish
 
 from nls.reporting import blackbox, table1
+from nls.reporting.products import make_table
 from nls.reporting.runs import Evidence
 
 matplotlib.use("Agg")
@@ -22,7 +24,7 @@ def put(folder, where, experiment, name, spec, metrics=None, **files):
     asked.write_text(yaml.safe_dump(spec))
 
 
-def trained(folder, where, name, row, metrics):
+def trained(folder, where, name, row, metrics, seed=0):
     accuracies = {"clean_accuracy": 0.99, "n": 100, "vanishing_gradient_share": {"pgd-xent": 0.0}}
     curves = {
         "eps_curve": {"eps": [0.0, 0.3], "pgd-xent": [0.99, 0.5], "pgd-margin": [0.99, 0.4]},
@@ -31,7 +33,15 @@ def trained(folder, where, name, row, metrics):
     history = (
         "epoch,learning_rate,loss,train_accuracy,train_robust_accuracy\n1,0.1,2,0.5,0.1\n2,0.1,1,0.9,0.6\n"
     )
-    put(folder, where, "table1", name, {"row": row}, accuracies | curves | metrics, history_csv=history)
+    put(
+        folder,
+        where,
+        "table1",
+        name,
+        {"row": row, "seed": seed},
+        accuracies | curves | metrics,
+        history_csv=history,
+    )
 
 
 @pytest.fixture
@@ -74,9 +84,14 @@ def test_paper_reference_and_here_stand_side_by_side(mnist):
     assert ours["masking (here)"] == "†"
     assert ours["masking (reference)"] == ""
     assert notes[0] == table1.FLAG
-    assert notes[1:] == [
+    assert notes[1] == (
         "mnist convnet4a-linear-head ours 0.4 (here): square leaves 94.00%, less than pgd-xent with 97.00%"
-    ]
+    )
+    # Others have attacked the network of this row; the paper's networks of the other methods are not public.
+    assert ours["autoattack (independent)"] == 90.85
+    assert frame["autoattack (independent)"].notna().sum() == 1
+    assert "the public AutoAttack leaderboard" in notes[2]
+    assert "not rows of the paper" in notes[2]
     madry = frame[(frame["method"] == "madry") & (frame["eps_train"] == 0.3)].iloc[0]
     assert madry["pgd-xent (paper)"] == 96.04
     assert madry.isna()["pgd-xent (here)"]
@@ -136,10 +151,81 @@ def test_figures_have_a_line_for_each_row_and_loss(mnist, draw):
 
 def test_a_suite_without_complete_runs_says_what_is_missing(tmp_path):
     row = {"dataset": "mnist", "network": "convnet4a-linear-head", "method": "ours", "eps_train": 0.4}
-    put(tmp_path, "mini", "table1", "ours", {"row": row})
+    put(tmp_path, "mini", "table1", "ours", {"row": row, "seed": 0})
     frame, notes = table1.table(evidence(tmp_path))
     assert len(frame) == 0
     assert "missing: ours (not run" in notes[0]
     assert len(table1.training_curves(evidence(tmp_path)).axes[0].texts) == 1
     assert len(blackbox.table(evidence(tmp_path))[0]) == 0
     blackbox.figure(evidence(tmp_path))
+
+
+@pytest.fixture
+def seeded(tmp_path):
+    """Three seeds of ours and of Madry's, and one of a method that the paper does not have."""
+    values = {"ours": (0.60, 0.64, 0.65), "madry": (0.50, 0.55, 0.54), "mma": (0.7,)}
+    for method, accuracies in values.items():
+        row = {"dataset": "digits", "network": "convnet-small", "method": method, "eps_train": 0.2}
+        for seed, accuracy in enumerate(accuracies):
+            metrics = {
+                "robust_accuracy": {"pgd-xent": accuracy, "pgd-margin": 0.5, "min": accuracy - 0.1},
+                "mean_over_starts": {"pgd-xent": accuracy, "pgd-margin": 0.5},
+            }
+            trained(tmp_path, "mini", f"{method}-seed{seed}", row, metrics, seed)
+    return tmp_path
+
+
+def test_seeds_give_means_deviations_intervals_and_verdicts(seeded):
+    frame, notes = table1.table(evidence(seeded))
+    rows = frame.set_index("method")
+    assert str(rows.loc["ours", "pgd-xent (here)"]) == "63.00 ± 2.65"
+    assert rows.loc["mma", "pgd-xent (here)"] == 70.0
+    assert list(rows["seeds (here)"]) == [3, 3, 1]
+    claims = [note for note in notes if note.startswith("claim: ")]
+    assert len(claims) == 2
+    # 10, 9 and 11 points: 10 ± 4.303 · 1 / √3.
+    assert claims[0].startswith(
+        "claim: digits, convnet-small, ours 0.2 above madry 0.2, pgd-xent: reproduced "
+        '(here: +10.00 points, +7.52 to +12.48, 3 seeds). Section 5.2: "superior'
+    )
+    assert "ours 0.2 comparable to madry 0.2, pgd-margin: reproduced (here: 0.00 points" in claims[1]
+
+    differences, told = table1.differences(evidence(seeded))
+    assert told == [note for note in notes if note.startswith(("claim: ", "Differences"))]
+    line = differences[(differences["other"] == "madry 0.2") & (differences["measure"] == "pgd-xent")].iloc[0]
+    assert (line["difference (here)"], line["95% low (here)"], line["95% high (here)"]) == (10.0, 7.52, 12.48)
+    assert (line["pairs (here)"], line["claim"], line["verdict (here)"]) == (3, "ours above", "reproduced")
+    single = differences[(differences["other"] == "mma 0.2") & (differences["measure"] == "min")].iloc[0]
+    assert (single["difference (here)"], single["pairs (here)"]) == (-10.0, 1)
+    assert single.isna()[["95% low (here)", "claim", "verdict (here)"]].all()
+
+
+def test_curves_have_one_line_a_row_and_a_band_over_seeds(seeded):
+    axis = table1.accuracy_against_eps(evidence(seeded)).axes[0]
+    assert len(axis.lines) == 3 * 2
+    assert len(axis.collections) == 2 * 2
+
+
+def test_every_form_of_the_table_carries_deviations_and_verdicts(seeded, monkeypatch):
+    monkeypatch.chdir(seeded.parent)
+    monkeypatch.setattr("nls.reporting.products.Evidence", lambda suite: evidence(seeded))
+    monkeypatch.setattr("nls.reporting.products.REPORTS", seeded / "reports")
+    for name in ("table1", "table1-differences"):
+        table = make_table(name, "mini")
+        csv, markdown, latex = (path.read_text() for path in table.write())
+        for width in (60, 100, 200):
+            text = table.text(width)
+            assert max(map(len, text.splitlines())) <= width
+        if name == "table1":
+            frame = pd.read_csv(seeded / "reports/mini/table1.csv").set_index("method")
+            assert frame.loc["ours", "pgd-xent (here)"] == 63.0
+            assert frame.loc["ours", "pgd-xent (here) std"] == pytest.approx(2.6458, abs=1e-4)
+            assert pd.isna(frame.loc["mma", "pgd-xent (here) std"])
+            assert "63.00 ± 2.65" in markdown
+            assert r"63.00 $\pm$ 2.65" in latex
+            assert "63.00 ± 2.65" in text
+        else:
+            assert "reproduced" in csv
+            assert "& reproduced" in latex
+        for form in (markdown, latex, text.replace("\n  ", " ")):
+            assert "claim: digits, convnet-small, ours 0.2 above madry 0.2, pgd-xent: reproduced" in form

@@ -19,13 +19,14 @@ METRICS = {
 }
 
 
-def put(folder, where, name, scan, l2, data="bodies"):
+def put(folder, where, name, scan, l2, data="bodies", seed=0):
     """A complete run of Table 2 with a body of two balls, and its spec where the suite keeps it."""
-    directory = folder / where / "table2" / f"{name}-{scan:03d}"
+    run = f"{name}-{scan:03d}" + (f"-seed{seed}" if seed else "")
+    directory = folder / where / "table2" / run
     directory.mkdir(parents=True)
     training = {"steps": 7, "batch": 5, "optimizer": "adam", "learning_rate": 0.1, "schedule": "cosine"}
-    spec = {"name": name, "scan": scan, "data": data, "method": {"training": training}}
-    asked = folder / "tiny" / "specs" / "table2" / f"{name}-{scan:03d}.yaml"
+    spec = {"name": name, "scan": scan, "data": data, "seed": seed, "method": {"training": training}}
+    asked = folder / "tiny" / "specs" / "table2" / f"{run}.yaml"
     asked.parent.mkdir(parents=True, exist_ok=True)
     asked.write_text(yaml.safe_dump(spec))
     mesh = trimesh.creation.icosphere(3)

@@ -1,0 +1,68 @@
+"""Tables for a terminal: no wider than it is, what all rows share said once, long notes folded."""
+
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+_GAP = "  "
+
+
+def terminal_text(frame: pd.DataFrame, notes: Sequence[str], width: int) -> str:
+    """Return a table of texts and its notes in lines of at most ``width`` columns, as far as a cell is not wider.
+
+    A column with one value in all rows is told above the table. What a column's name has in brackets (its source)
+    goes below the name. A table that is too wide goes on in further blocks, each with the first column again.
+    """
+    shared = [
+        name for name in frame if len(frame) > 1 and frame[name].nunique() == 1 and frame[name].iloc[0] != ""
+    ]
+    shown = frame.drop(columns=shared)
+    lines = [f"{name}: {frame[name].iloc[0]}" for name in shared]
+    lines += [""] if shared and len(shown.columns) else []
+    columns = [_lines_of(str(name), list(shown.iloc[:, place])) for place, name in enumerate(shown.columns)]
+    for number, block in enumerate(_blocks(columns, width)):
+        lines += [""] if number else []
+        lines += [_GAP.join(cells).rstrip() for cells in zip(*block, strict=True)]
+    if frame.empty:
+        lines.append("No run is complete.")
+    lines += [""] if notes else []
+    for note in notes:
+        lines += textwrap.wrap(note, max(width, 20), initial_indent="- ", subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def _lines_of(name: str, cells: Sequence[str]) -> list[str]:
+    """Return a column as lines of equal width: two of its head, a rule, and its cells; numbers stand to the right."""
+    title, _, source = name.partition(" (")
+    head = [title, source.removesuffix(")")]
+    width = max(_width(text) for text in (*head, *cells))
+    right = all(text == "" or text.lstrip("−-+")[:1].isdigit() for text in cells)
+    padded = [_padded(text, width, right) for text in (*head, *cells)]
+    return [*padded[:2], "─" * width, *padded[2:]]
+
+
+def _blocks(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """Share the columns out into blocks that fit; the first column stands in each."""
+    block: list[list[str]] = []
+    for column in columns:
+        if (
+            len(block) > 1
+            and sum(_width(part[0]) + len(_GAP) for part in (*block, column)) - len(_GAP) > width
+        ):
+            yield block
+            block = [columns[0]]
+        block.append(column)
+    if block:
+        yield block
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes; marks above a letter take none."""
+    return sum(not unicodedata.combining(letter) for letter in text)
