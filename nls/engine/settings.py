@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -57,6 +58,12 @@ class RunSpec(Settings):
         for path in map(Path, self.needs()):
             found.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
         return found.hexdigest()
+
+
+def run_name(*parts: str, seed: int = 0) -> str:
+    """Return a run's name; seed 0 is not named, so that asking for more seeds keeps the run that is there."""
+    name = "-".join(parts if seed == 0 else (*parts, f"seed{seed}"))
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 # Settings of a run that say where and how it is carried out, not what it computes.

@@ -1,6 +1,5 @@
 """What the experiments' configurations share."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +9,10 @@ from nls.engine.settings import Device, RunSpec, Settings
 
 
 def _check_seeds(seeds: Any) -> Any:
-    several = seeds if type(seeds) is list else [0]
-    numbers = [seeds - 1] if type(seeds) is int else several
-    if not (several and all(type(number) is int and number >= 0 for number in numbers)):
+    least, numbers = (0, seeds) if type(seeds) is list else (1, [seeds])
+    if not numbers or any(type(number) is not int or number < least for number in numbers):
         raise ValueError("give how many seeds (1 or more), or a list of seeds (each 0 or more)")
-    if len(set(several)) < len(several):
+    if len(set(numbers)) < len(numbers):
         raise ValueError("a seed is named twice")
     return seeds
 
@@ -25,12 +23,6 @@ Seeds = Annotated[int | list[int], BeforeValidator(_check_seeds)]
 def seed_list(seeds: int | list[int]) -> list[int]:
     """Return the seeds that a number of them, or a list, stands for; a number counts from 0."""
     return list(range(seeds)) if isinstance(seeds, int) else seeds
-
-
-def run_name(*parts: str, seed: int = 0) -> str:
-    """Return a run's name; seed 0 is not named, so that asking for more seeds keeps the run that is there."""
-    name = "-".join(parts if seed == 0 else (*parts, f"seed{seed}"))
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 class Resources(Settings):

@@ -29,9 +29,9 @@ from nls.attacks.report import PGD_ATTACKS
 from nls.data import IMAGE_SETS, load_images
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
-from nls.engine.settings import RunSpec, Settings
+from nls.engine.settings import RunSpec, Settings, run_name
 from nls.engine.user_code import is_user_code, short_name, user_file
-from nls.experiments.common import Common, ExperimentConfig, Seeds, run_name, seed_list
+from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
 from nls.experiments.training import NetworkName, Training, images_of, train
 from nls.objectives.classifiers import METHODS, make_method
 

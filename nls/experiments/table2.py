@@ -10,10 +10,10 @@ from nls.data import load_scans, read_points
 from nls.engine.files import written_whole
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream
-from nls.engine.settings import RunSpec
+from nls.engine.settings import RunSpec, run_name
 from nls.engine.user_code import user_file
 from nls.errors import UserError
-from nls.experiments.common import Common, ExperimentConfig, Seeds, run_name, seed_list
+from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
 from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.metrics import CHAMFER_POINTS, surface_metrics
 from nls.reconstruction import Method, reconstruct_with

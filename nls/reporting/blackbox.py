@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from nls.engine.settings import run_name
+from nls.engine.user_code import short_name
 from nls.reporting.runs import Evidence, missing_notes, read_run
 
 NOTE = (
@@ -65,7 +67,8 @@ def transfer_tables(runs: Sequence[Path]) -> dict[tuple[str, str, str], pd.DataF
     frames = {}
     for (dataset, network), members in groups.items():
         models = order[dataset, network]
-        short = {model: model.removeprefix(f"{Path(dataset).stem}-{network}-") for model in models}
+        front = run_name(Path(dataset).stem, short_name(network), "")
+        short = {model: model.removeprefix(front) for model in models}
         members = sorted(members, key=lambda metrics: models.index(metrics["source"]))
         for loss in ("xent", "margin"):
             rows = {

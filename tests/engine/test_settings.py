@@ -23,7 +23,7 @@ def changed(*steps):
     return config
 
 
-FIGURE2 = ("experiments", "figure2")
+FIGURE2, TABLE1 = ("experiments", "figure2"), ("experiments", "table1")
 DIGITS = (*FIGURE2, "datasets", "digits")
 
 
@@ -36,6 +36,12 @@ DIGITS = (*FIGURE2, "datasets", "digits")
             ["experiments.figure2.seeds_per_jobs", "did you mean 'seeds_per_job'"],
         ),
         (changed(*DIGITS, "fractons", [0.1]), ["digits.fractons", "did you mean 'fractions'"]),
+        (changed(*TABLE1, "seeds", 0), ["experiments.table1.seeds: 0", "how many seeds (1 or more)"]),
+        (changed(*TABLE1, "seeds", []), ["experiments.table1.seeds: []", "or a list of seeds"]),
+        (changed(*TABLE1, "seeds", "three"), ["experiments.table1.seeds: 'three'", "how many seeds"]),
+        (changed(*TABLE1, "seeds", [0, -1]), ["seeds: [0, -1]", "each 0 or more"]),
+        (changed(*TABLE1, "seeds", [3, 3]), ["seeds: [3, 3]", "a seed is named twice"]),
+        (changed("experiments", "table2", "seed", 1), ["table2.seed", "did you mean 'seeds'"]),
         (changed(*DIGITS, "fractions", [0.1, 1.5]), ["fractions.1", "1.5", "less than or equal to 1"]),
         (changed(*DIGITS, "fractions", [0.0]), ["fractions.0", "greater than 0"]),
         (changed(*DIGITS, "seeds", "five"), ["digits.seeds", "'five'", "valid integer"]),

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -7,12 +8,15 @@ import torch
 from safetensors.torch import load_file
 
 from nls.attacks import library_attack
+from nls.cli import main
 from nls.data import load_images
+from nls.engine.files import write_text, yaml_text
 from nls.engine.runs import execute
 from nls.errors import Interrupted, UserError
 from nls.experiments import blackbox, table1
 from nls.experiments.common import Common
 from nls.experiments.training import network_for
+from nls.reporting.blackbox import transfer_tables
 
 ATTACKS = {
     "digits": {
@@ -50,16 +54,18 @@ class Once:
 """
 
 
-def specs(tmp_path, **rows):
+def specs(tmp_path, seeds=1, **rows):
     common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)
     config = table1.Config(
+        seeds=seeds,
         rows=[
             {"dataset": "digits", "network": "convnet-small", "training": TRAINING} | row
             for row in rows.values()
         ],
         attacks=ATTACKS,
     )
-    return dict(zip(rows, table1.expand(config, common), strict=True))
+    expanded = table1.expand(config, common)
+    return dict(zip(rows, expanded, strict=True)) if seeds == 1 else expanded
 
 
 def carried_out(spec, directory):
@@ -161,13 +167,142 @@ def test_curves_agree_with_attacks_of_that_length(tmp_path):
     ("change", "message"),
     [
         ({"method": "fgsm"}, "take one of standard, madry"),
-        ({"method": "standard", "network": "vgg"}, "take one of convnet4a"),
+        ({"method": "standard", "network": "vgg"}, r"take one of convnet4a.*, or file\.py:Factory"),
         ({"method": "standard", "dataset": "mnist"}, "attacks has no key 'mnist'"),
     ],
 )
 def test_bad_rows_name_what_is_allowed(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         specs(tmp_path, a=change)
+
+
+def test_every_row_runs_with_every_seed_and_the_first_seed_keeps_its_name(tmp_path):
+    row = {"method": "madry", "eps_train": 0.3}
+    name = "digits-convnet-small-madry-0.3"
+    named = {spec.run: spec.seed for spec in specs(tmp_path, seeds=3, a=row, b={"method": "standard"})}
+    assert [run for run in named if "madry" in run] == [name, f"{name}-seed1", f"{name}-seed2"]
+    assert len(named) == 6
+    assert [(spec.run, spec.seed) for spec in specs(tmp_path, seeds=[7, 0], a=row)] == [
+        (f"{name}-seed7", 7),
+        (name, 0),
+    ]
+    assert specs(tmp_path, a=row)["a"] == specs(tmp_path, seeds=3, a=row)[0]
+
+
+# A network trained nowhere else, and the same written in the other ways that a factory may be called.
+OWN_NETWORK = """
+import torch
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, channels, side, classes, width=4):
+        super().__init__(nn.Conv2d(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(width * (side - 2) ** 2, classes))
+
+def fixed(width=6):
+    return Net(1, 8, 10, width)
+
+def ten(classes):
+    return Net(1, 8, classes)
+
+def positional(c, s, k):
+    return Net(c, s, k)
+
+def demanding(channels, depth):
+    return Net(channels, 8, 10)
+
+def wrong_classes():
+    return Net(1, 8, 11)
+
+def wrong_side():
+    return Net(1, 28, 10)
+
+def nothing():
+    return None
+
+def frozen():
+    return Net(1, 8, 10).requires_grad_(False)
+"""
+
+
+def test_a_network_of_ones_own_is_trained_attacked_and_transferred(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my nets.py").write_text(OWN_NETWORK)
+    rows = specs(
+        tmp_path,
+        a={"method": "standard", "network": "my nets.py:Net"},
+        b={
+            "method": "madry",
+            "eps_train": 0.1,
+            "network": "my nets.py:Net",
+            "settings": {"eps": 0.1, "steps": 2, "step_size": 0.1},
+        },
+    )
+    assert [spec.run for spec in rows.values()] == [
+        "digits-my_nets.Net-standard",
+        "digits-my_nets.Net-madry-0.1",
+    ]
+    for spec in rows.values():
+        assert spec.needs() == [f"{tmp_path}/digits/complete.json", "my nets.py"]
+        metrics = carried_out(spec, tmp_path / "results" / "test" / "table1" / spec.run)
+        assert metrics["parameters"] == 4 * 9 + 4 + 8 + 4 * 36 * 10 + 10
+        assert metrics["clean_accuracy"] > 0.5
+    group = {
+        "dataset": "digits",
+        "network": "my nets.py:Net",
+        "models": [spec.run for spec in rows.values()],
+        "transfer": {"eps": 0.1, "steps": 3, "step_size": 0.05, "test_images": 50},
+    }
+    common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)
+    first, second = blackbox.expand(blackbox.Config(groups=[group]), common)
+    assert "my nets.py" in first.files_read()
+    for spec in (first, second):
+        execute(spec, blackbox.run, tmp_path / "results" / "test" / "blackbox" / spec.run)
+    tables = transfer_tables(
+        [tmp_path / "results" / "test" / "blackbox" / spec.run for spec in (first, second)]
+    )
+    table = tables["digits", "my nets.py:Net", "xent"]
+    assert list(table.columns) == list(table.index) == ["standard", "madry-0.1"]
+
+    before = rows["a"].identity()
+    (tmp_path / "my nets.py").write_text(OWN_NETWORK + "\n")
+    assert rows["a"].identity() != before, "a change of the file is a change of the run"
+
+
+@pytest.mark.parametrize("factory", ["Net", "fixed", "ten", "positional"])
+def test_a_factory_gets_what_it_has_parameters_for(tmp_path, monkeypatch, factory):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(OWN_NETWORK)
+    network = network_for(load_images("digits", tmp_path), f"nets.py:{factory}")
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    assert network.training
+    assert network[0].out_channels == (6 if factory == "fixed" else 4)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("none.py:Net", "there is no file none.py"),
+        ("nets.py:Missing", "holds no 'Missing'"),
+        ("nets.py:demanding", "the factory failed.*may have the parameters channels, side and classes"),
+        ("nets.py:wrong_classes", r"returns \(2, 11\) for 2 images, not logits of shape \(2, 10\)"),
+        ("nets.py:wrong_side", r"does not take images of shape \(1, 8, 8\)"),
+        ("nets.py:nothing", "returned NoneType, not a torch.nn.Module"),
+        ("nets.py:frozen", "no parameters to train"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_told_in_one_line_before_training(
+    tmp_path, monkeypatch, capsys, network, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(OWN_NETWORK)
+    spec = specs(tmp_path, a={"method": "standard", "network": network})["a"]
+    write_text(tmp_path / "spec.yaml", yaml_text(spec.model_dump(mode="json")))
+    assert main(["run", "spec.yaml", "--out", "run"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert re.search(message, told[0])
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
 def test_settings_that_a_method_does_not_take(tmp_path):
