@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nls.attacks import Ball, ascend, pgd
+from nls.attacks.pgd import STEPS_BETWEEN_LOOKS
 from nls.data import ImageDataset, Split
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
@@ -310,10 +311,6 @@ LOOPS = {
 }
 
 
-# To be mended: remove the name here once its loop flows.
-NOT_YET = {"PGD", "standard", "Madry", "TRADES", "ours", "MMA", "large margin"}
-
-
 @pytest.fixture(autouse=True)
 def _as_on_a_gpu(monkeypatch):
     """Take the ways that the code takes on a GPU."""
@@ -324,11 +321,10 @@ def _as_on_a_gpu(monkeypatch):
     for module in [module for name, module in sys.modules.items() if name.startswith("nls.")]:
         if hasattr(module, "rows_where"):
             monkeypatch.setattr(module, "rows_where", all_rows)
+    monkeypatch.setitem(STEPS_BETWEEN_LOOKS, "cpu", STEPS_BETWEEN_LOOKS["cuda"])
 
 
-@pytest.mark.parametrize(
-    "loop", [pytest.param(loop, marks=[pytest.mark.xfail(strict=True)] * (loop in NOT_YET)) for loop in LOOPS]
-)
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_loop_stalls_in_one_step_of_eight_at_most(loop, tmp_path):
     stalls = Stalls()
     LOOPS[loop](stalls, tmp_path)

@@ -11,6 +11,8 @@ from nls.engine.devices import full_float32
 from nls.errors import UserError
 from nls.levelset import evaluation_mode
 
+NOT_FINITE = "the model returns NaN or infinite logits: check its weights and its input range"
+
 
 @contextmanager
 def under_attack(model: nn.Module) -> Iterator[None]:
@@ -51,22 +53,34 @@ def require_finite(logits: Tensor) -> Tensor:
         UserError: one of them is NaN or infinite, so that no verdict is possible.
     """
     if not torch.isfinite(logits).all():
-        raise UserError("the model returns NaN or infinite logits: check its weights and its input range")
+        raise UserError(NOT_FINITE)
     return logits
 
 
 @torch.no_grad()
+def mean_logits(model: nn.Module, images: Float[Tensor, "n c h w"], passes: int = 1) -> Float[Tensor, "n k"]:
+    """Return the logits, as the mean over ``passes`` for a model that draws random numbers."""
+    total = model(images)
+    for _ in range(passes - 1):
+        total = total + model(images)
+    return total / passes
+
+
 def is_correct(
-    model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], batch_size: int = 250
+    model: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    labels: Int[Tensor, " n"],
+    batch_size: int = 250,
+    passes: int = 1,
 ) -> Bool[Tensor, " n"]:
-    """Return where the largest logit is the label's, in the images' own precision.
+    """Return where the largest logit, a mean over ``passes``, is the label's, in the images' own precision.
 
     Raises:
         UserError: a logit is not finite.
     """
     with under_attack(model):
         parts = [
-            require_finite(model(batch)).argmax(dim=1) == answers
+            require_finite(mean_logits(model, batch, passes)).argmax(dim=1) == answers
             for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True)
         ]
     return torch.cat(parts)

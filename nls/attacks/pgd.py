@@ -1,7 +1,7 @@
 """Projected gradient descent (Kurakin et al., 2017; Madry et al., 2018)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.attacks.ball import Ball
-from nls.attacks.model import require_finite, under_attack
+from nls.attacks.model import NOT_FINITE, mean_logits, require_finite, under_attack
+from nls.engine.graphs import Repeated
+from nls.errors import UserError
 from nls.levelset import class_margin
 
 Loss = Literal["xent", "margin"]
@@ -22,6 +24,9 @@ LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 NEVER = -1
+
+# Steps between two looks at which examples are broken, by type of device: a GPU has to wait for every look.
+STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 10}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,10 @@ class Attacked:
         return self.broken_at != NEVER
 
 
+# Where steps are replayed as graphs, which are for one number of rows: batches are filled up to a power of two.
+FIXED_SIZES = {"cuda"}
+
+
 def pgd(
     model: nn.Module,
     images: Float[Tensor, "n c h w"],
@@ -53,12 +62,13 @@ def pgd(
     steps: int,
     step_size: float,
     stop_when_broken: bool = True,
+    passes: int = 1,
     batch_size: int = 250,
 ) -> Attacked:
     """Climb the loss from ``start``, staying in the ball.
 
-    Examples leave the work as soon as an iterate is misclassified, and full batches are made of those that
-    remain.
+    An example stops at its first misclassified iterate. On a CPU it leaves the work at once, on a GPU a few steps
+    later (see :data:`STEPS_BETWEEN_LOOKS`); full batches are made of those that remain.
 
     Args:
         model: returns logits ``(n, classes)``; is attacked in evaluation mode and gets its mode back.
@@ -70,31 +80,104 @@ def pgd(
         steps: gradient steps.
         step_size: length of a step in the ball's norm, in pixel values.
         stop_when_broken: False follows every example to the last step and judges only there.
+        passes: for a model that draws random numbers: the gradient is the mean over so many passes (expectation
+            over transformation, Athalye et al., 2018), and the mean of their logits is the answer.
         batch_size: examples in one forward pass.
 
     Raises:
         UserError: a logit is not finite.
     """
-    points = start.clone()
-    broken_at = torch.full_like(labels, NEVER)
+    points, broken_at = start.clone(), torch.full_like(labels, NEVER)
     active = torch.arange(len(images), device=images.device)
+    between_looks = STEPS_BETWEEN_LOOKS[images.device.type] if stop_when_broken else max(steps, 1)
+    climb = _Climb(model, ball, loss, step_size, stop_when_broken, passes)
     with under_attack(model):
-        for step in range(steps):
+        for done in range(0, steps, between_looks):
+            for rows in active.split(batch_size):
+                points[rows], broken_at[rows] = climb.onward(
+                    points[rows],
+                    images[rows],
+                    labels[rows],
+                    broken_at[rows],
+                    done,
+                    min(between_looks, steps - done),
+                )
+            active = active[torch.nonzero(broken_at[active] == NEVER)[:, 0]]
             if len(active) == 0:
                 break
-            remaining = []
-            for rows in active.split(batch_size):
-                logits, gradient = _logits_and_gradient(model, points[rows], labels[rows], loss)
-                if stop_when_broken:
-                    wrong = require_finite(logits).argmax(dim=1) != labels[rows]
-                    broken_at[rows[wrong]] = step
-                    rows, gradient = rows[~wrong], gradient[~wrong]
-                points[rows] = ball.step(points[rows], gradient, step_size, images[rows])
-                remaining.append(rows)
-            active = torch.cat(remaining)
         for rows in active.split(batch_size) if len(active) else ():
-            broken_at[rows[_is_wrong(model, points[rows], labels[rows])]] = steps
+            logits = require_finite(mean_logits(model, points[rows], passes))
+            broken_at[rows] = torch.where(logits.argmax(dim=1) != labels[rows], steps, NEVER)
     return Attacked(points, broken_at)
+
+
+@dataclass(frozen=True)
+class _Climb:
+    """The steps of PGD on a batch; the arguments are those of :func:`pgd`."""
+
+    model: nn.Module
+    ball: Ball
+    loss: Loss
+    step_size: float
+    stop_when_broken: bool
+    passes: int
+    _batches: dict[int, "_Batch"] = field(default_factory=dict)
+
+    def onward(
+        self, points: Tensor, images: Tensor, labels: Tensor, broken_at: Tensor, done: int, steps: int
+    ) -> tuple[Tensor, Tensor]:
+        """Take ``steps`` steps after ``done`` ones; return the points and which step broke each.
+
+        Raises:
+            UserError: a logit is not finite.
+        """
+        count = len(points)
+        values = [points, images, labels, broken_at]
+        if points.device.type in FIXED_SIZES:
+            size = 1 << (count - 1).bit_length()
+            rows = torch.arange(size, device=points.device).clamp_max(count - 1)
+            values = [value[rows] for value in values]
+            batch = self._batches[size] = self._batches.get(size) or _Batch(self, values)
+        else:
+            batch = _Batch(self, values)
+        batch.load(values, done)
+        batch.steps(steps)
+        if not batch.finite:
+            raise UserError(NOT_FINITE)
+        return batch.points[:count], batch.broken_at[:count]
+
+
+class _Batch:
+    """Tensors that a step of PGD reads and writes in place, so that a GPU can replay it as a graph."""
+
+    def __init__(self, climb: _Climb, values: Sequence[Tensor]) -> None:
+        self.climb = climb
+        self.points, self.images, self.labels, self.broken_at = map(torch.empty_like, values)
+        self.finite = torch.ones((), dtype=torch.bool, device=self.points.device)
+        self.step = torch.zeros((), dtype=self.broken_at.dtype, device=self.points.device)
+        # A captured model would replay the same random numbers.
+        self.steps = Repeated(self.advance, self.points.device, capture=climb.passes == 1)
+
+    def load(self, values: Sequence[Tensor], step: int) -> None:
+        """Take in another batch of the same size, to go on from ``step``."""
+        for mine, value in zip((self.points, self.images, self.labels, self.broken_at), values, strict=True):
+            mine.copy_(value)
+        self.step.fill_(step)
+
+    def advance(self) -> None:
+        """Take one step."""
+        climb = self.climb
+        logits, gradient = _logits_and_gradient(
+            climb.model, self.points, self.labels, climb.loss, climb.passes
+        )
+        self.finite.logical_and_(logits.isfinite().all())
+        if climb.stop_when_broken:
+            newly = (logits.argmax(dim=1) != self.labels) & (self.broken_at == NEVER)
+            self.broken_at.copy_(torch.where(newly, self.step, self.broken_at))
+        moved = climb.ball.step(self.points, gradient, climb.step_size, self.images)
+        going = (self.broken_at == NEVER).reshape(-1, *[1] * (moved.dim() - 1))
+        self.points.copy_(torch.where(going, moved, self.points))
+        self.step.add_(1)
 
 
 def ascend(
@@ -109,33 +192,38 @@ def ascend(
     """Climb ``loss`` by sign-gradient steps inside a box; the search of adversarial training.
 
     Args:
-        loss: values to increase, one a point, ``(n, *shape) → (n,)``.
+        loss: values to increase, one a point, ``(n, *shape) → (n,)``; on a GPU it must not draw random numbers.
         start: first iterates.
         lower: least pixel values.
         upper: largest pixel values.
         steps: sign-gradient steps, all of them taken.
         step_size: length of a step in L∞, one or one a point.
     """
-    points = start.detach()
-    for _ in range(steps):
+    points = start.detach().clone()
+
+    def advance() -> None:
         with torch.enable_grad():
-            points.requires_grad_(True)
-            (gradient,) = torch.autograd.grad(loss(points).sum(), points)
-        points = torch.clamp(points.detach() + step_size * gradient.sign(), lower, upper)
+            here = points.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(loss(here).sum(), here)
+        torch.clamp(points + step_size * gradient.sign(), lower, upper, out=points)
+
+    Repeated(advance, points.device)(steps)
     return points
 
 
 def _logits_and_gradient(
-    model: nn.Module, points: Tensor, labels: Tensor, loss: Loss
+    model: nn.Module, points: Tensor, labels: Tensor, loss: Loss, passes: int
 ) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        points = points.detach().requires_grad_(True)
-        logits = model(points)
-        # A sum, not a mean: dividing by the batch size would bring small gradients closer to underflow.
-        (gradient,) = torch.autograd.grad(LOSSES[loss](logits, labels).sum(), points)
-    return logits.detach(), gradient
-
-
-@torch.no_grad()
-def _is_wrong(model: nn.Module, points: Tensor, labels: Tensor) -> Tensor:
-    return require_finite(model(points)).argmax(dim=1) != labels
+    """Return the logits and the gradient of the loss, both as means over ``passes``."""
+    found = []
+    for _ in range(passes):
+        with torch.enable_grad():
+            here = points.detach().requires_grad_(True)
+            logits = model(here)
+            # A sum, not a mean: dividing by the batch size would bring small gradients closer to underflow.
+            (gradient,) = torch.autograd.grad(LOSSES[loss](logits, labels).sum(), here)
+        found.append((logits.detach(), gradient))
+    if passes == 1:
+        return found[0]
+    logits, gradient = (torch.stack(values).mean(dim=0) for values in zip(*found, strict=True))
+    return logits, gradient

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nls.engine.devices import device_name, float32_products
+from nls.engine.graphs import how_repeated
 
 PACKAGES = (
     "nls",
@@ -25,7 +26,7 @@ PACKAGES = (
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Return commit, Python, platform, device and threads."""
+    """Return commit, Python, platform, device and threads, and how float32 and repeated steps are computed."""
     return {
         "commit": code_commit(),
         "python": platform.python_version(),
@@ -35,6 +36,7 @@ def describe(device: torch.device) -> dict[str, Any]:
             "name": device_name(device),
             "threads": torch.get_num_threads(),
             "products": float32_products(),
+            "repeated_steps": how_repeated(device),
         },
     }
 

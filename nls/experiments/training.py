@@ -1,6 +1,7 @@
 """The training loop of the classifiers (Section 5.2), shared by the experiments that need one."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -18,6 +19,9 @@ from nls.engine.state import Part, restore, snapshot
 from nls.engine.user_code import is_user_code
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
 from nls.objectives.base import ClassifierLoss, Moment
+
+# Steps between two looks at the losses: a look waits for the GPU.
+_LOOK = 20
 
 
 def _check_network(name: str) -> str:
@@ -99,7 +103,7 @@ def train(
         restore(parts, saved["parts"])
     compiled = cast(nn.Module, torch.compile(network)) if training.compile else network
     network.train()
-    total = saved["loss"]
+    total, unseen = saved["loss"], list[Tensor]()
     order, augmentation = torch.empty(0), None
     for step in run.progress.steps(training.epochs * batches, "training", saved["step"]):
         epoch, batch = divmod(step, batches)
@@ -113,9 +117,12 @@ def train(
         loss = method(compiled, points, labels[chosen], Moment(step / batches, search))
         loss.backward()
         optimizer.step()
-        value = run.require_finite(loss.detach(), step=step)
-        run.progress.show(loss=value)
-        total += value
+        unseen.append(loss.detach())
+        if len(unseen) == _LOOK or batch + 1 == batches:
+            for number, value in enumerate(_values(unseen), step + 1 - len(unseen)):
+                total += run.require_finite(value, step=number)
+            run.progress.show(loss=value)
+            unseen.clear()
         if batch + 1 == batches:
             rate = optimizer.param_groups[0]["lr"]
             accuracies = _accuracies(network, points, labels[chosen], eps, seed)
@@ -124,11 +131,18 @@ def train(
             )
             schedule.step()
             total = 0.0
-        done = {"step": step + 1, "loss": total}
-        run.offer(lambda done=done: done | {"parts": snapshot(parts)})  # type: ignore[misc]
+        run.offer(partial(_state, step + 1, total, unseen, parts))
     run.save_weights(network.state_dict())
-    finished = {"step": training.epochs * batches, "loss": 0.0}
-    return network.eval(), lambda: finished | {"parts": snapshot(parts)}
+    return network.eval(), partial(_state, training.epochs * batches, 0.0, [], parts)
+
+
+def _state(step: int, total: float, unseen: list[Tensor], parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Return what a checkpoint holds: the number of steps done, the sum of the epoch's losses, and the parts."""
+    return {"step": step, "loss": sum(_values(unseen), total), "parts": snapshot(parts)}
+
+
+def _values(losses: list[Tensor]) -> list[float]:
+    return torch.stack(losses).tolist() if losses else []
 
 
 def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nls.levelset.fields import Field, values_of
+from nls.levelset.newton import rows_where
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def false_position(
     """Find a point of the level set on every segment whose ends have values of opposite sign.
 
     Regula falsi with the Illinois rule (the value kept at one end twice in a row is halved), which converges
-    where plain false position creeps. One forward pass an iteration, on the segments not yet solved.
+    where plain false position creeps. One forward pass an iteration: on a CPU of the segments not yet solved; a GPU
+    would wait for their number, so there of all, and those that are solved keep their point.
 
     Args:
         field: a scalar field, ``(n, *shape) → (n,)``.
@@ -59,22 +61,25 @@ def false_position(
     left, right = torch.zeros_like(low), torch.ones_like(high)
     best = torch.where(low.abs() <= high.abs(), left, right)
     values = torch.where(low.abs() <= high.abs(), low, high)
-    active = torch.nonzero(bracketed & (values.abs() > tolerance))[:, 0]
+    unsolved = bracketed & (values.abs() > tolerance)
+    active = rows_where(unsolved)
     column = (-1, *[1] * (start.dim() - 1))
     for _ in range(max_iterations):
         if len(active) == 0:
             break
+        going = unsolved[active]
         a, b, fa, fb = left[active], right[active], low[active], high[active]
-        middle = (a * fb - b * fa) / (fb - fa)
+        middle = torch.where(going, (a * fb - b * fa) / (fb - fa), b)
         points = torch.lerp(start[active], end[active], middle.reshape(column))
         found = values_of(field, points, [rows[active] for rows in context])[:, 0] - level
-        closer = found.abs() < values[active].abs()
+        closer = going & (found.abs() < values[active].abs())
         best[active] = torch.where(closer, middle, best[active])
         values[active] = torch.where(closer, found, values[active])
         # `right` is the newest point; `left` keeps the other sign, its value halved when it stays.
         stays = fb * found > 0
-        left[active] = torch.where(stays, a, b)
-        low[active] = torch.where(stays, fa / 2, fb)
-        right[active], high[active] = middle, found
-        active = active[found.abs() > tolerance]
+        left[active] = torch.where(going & ~stays, b, a)
+        low[active] = torch.where(going, torch.where(stays, fa / 2, fb), fa)
+        right[active], high[active] = middle, torch.where(going, found, fb)
+        unsolved[active] = going & (found.abs() > tolerance)
+        active = active[rows_where(unsolved[active])]
     return SegmentRoots(torch.lerp(start, end, best.reshape(column)), values, bracketed)

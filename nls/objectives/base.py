@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from nls.levelset import rows_where
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,17 @@ class ClassifierLoss(Protocol):
         moment: Moment,
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; images lie in [0, 1]."""
+
+
+def rows_to_train_on(model: nn.Module, flags: Bool[Tensor, " n"]) -> Int[Tensor, " m"]:
+    """Return the rows whose flag is set; on a GPU, which would wait for their number, all rows.
+
+    Batch normalisation makes samples of a batch depend on one another in training mode. A model with such layers
+    always gets the rows themselves, so that no other sample enters its statistics: a GPU then waits once a step.
+    """
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules()):
+        return flags.nonzero()[:, 0]
+    return rows_where(flags)
 
 
 def warmed_up(start: float, end: float, epochs: float, epoch: float) -> float:

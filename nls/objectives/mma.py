@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
 from nls.levelset import ClassMargin, false_position
-from nls.objectives.base import Moment, box, uniform_in
+from nls.objectives.base import Moment, box, rows_to_train_on, uniform_in
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class MMA:
         correct = margins > 0
         near = correct & (end_margins < 0)
         natural = functional.cross_entropy(model(images), labels, reduction="none")
-        rows = torch.nonzero(near)[:, 0]
+        rows = rows_to_train_on(model, near)
         total = torch.where(correct, 0.0, natural).sum()
         if len(rows):
-            total = total + functional.cross_entropy(model(roots.points[rows]), labels[rows], reduction="sum")
+            boundary = functional.cross_entropy(model(roots.points[rows]), labels[rows], reduction="none")
+            total = total + torch.where(near[rows], boundary, 0.0).sum()
         return natural.mean() / 3 + 2 / 3 * total / len(images)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nls.attacks import ascend, under_attack
 from nls.levelset import ClassMargin, SampleNetwork, class_margin, false_position, values_and_jacobian
-from nls.objectives.base import Moment, box, uniform_in, warmed_up
+from nls.objectives.base import Moment, box, rows_to_train_on, uniform_in, warmed_up
 
 # A root is sharp enough at this margin; its use is decided by the looser `root_tolerance`.
 SHARP = 1e-3
@@ -22,15 +22,17 @@ class BoundarySamples:
         points: the boundary points, ``(m, c, h, w)``.
         jacobian: ``D_xF^y`` there, of the network in evaluation mode, ``(m, 1, c, h, w)``.
         rows: which samples of the batch they belong to, ``(m,)``.
+        used: whether it is a boundary point, ``(m,)``; all are, but on a GPU, see :func:`rows_to_train_on`.
         correct: whether those samples are classified correctly, ``(m,)``.
-        lost: which wrong samples have none.
+        lost: whether a sample of the batch is wrong and has none, ``(n,)``.
     """
 
     points: Float[Tensor, "m c h w"]
     jacobian: Float[Tensor, "m 1 c h w"]
     rows: Int[Tensor, " m"]
+    used: Bool[Tensor, " m"]
     correct: Bool[Tensor, " m"]
-    lost: Int[Tensor, " k"]
+    lost: Bool[Tensor, " n"]
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ class RobustLevelSets:
         loss = torch.zeros((), device=images.device, requires_grad=True)
         if len(found.rows):
             loss = loss + self._boundary_loss(model, images, labels, eps_correct, found)
-        if self.lost_weight and len(found.lost):
-            margins = class_margin(model(images[found.lost]), labels[found.lost])
-            loss = loss + self.lost_weight * (-margins).clamp_min(0).sum()
+        if self.lost_weight and len(rows := rows_to_train_on(model, found.lost)):
+            margins = class_margin(model(images[rows]), labels[rows])
+            loss = loss + self.lost_weight * torch.where(found.lost[rows], -margins, 0.0).clamp_min(0).sum()
         return loss / len(images)
 
     def _boundary_loss(
@@ -101,11 +103,12 @@ class RobustLevelSets:
 
         samples = SampleNetwork(evaluated, found.points, values.detach()[:, None], found.jacobian)()
         distance = fastest_axis_distance(images[found.rows], samples, found.jacobian)
-        return torch.where(
+        hinges = torch.where(
             found.correct,
             self.weight_correct * (eps_correct - distance).clamp_min(0),
             (self.eps_wrong + distance).clamp_min(0),
-        ).sum()
+        )
+        return torch.where(found.used, hinges, 0.0).sum()
 
     def find_boundary(
         self,
@@ -144,11 +147,10 @@ class RobustLevelSets:
                 max_iterations=self.steps,
             )
             used = roots.bracketed & (roots.values.abs() < self.root_tolerance)
-            rows = torch.nonzero(used)[:, 0]
+            rows = rows_to_train_on(model, used)
             points = roots.points[rows]
             _, jacobian = values_and_jacobian(field, points, (labels[rows],))
-        lost = torch.nonzero(~used & ~correct)[:, 0]
-        return BoundarySamples(points, jacobian, rows, correct[rows], lost)
+        return BoundarySamples(points, jacobian, rows, used[rows], correct[rows], lost=~used & ~correct)
 
 
 def fastest_axis_distance(

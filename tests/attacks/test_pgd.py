@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nls.attacks import NEVER, Ball, ascend, attack, is_correct, pgd
+from nls.attacks.pgd import STEPS_BETWEEN_LOOKS
 from nls.engine.vision import torchvision  # noqa: F401
 from nls.errors import UserError
 from nls.networks.classifiers import build_classifier
@@ -85,6 +88,19 @@ def test_batches_do_not_decide(examples):
     parts = pgd(network, images, labels, ball, start, batch_size=7, **settings_)
     assert torch.equal(whole.broken, parts.broken)
     assert torch.equal(is_correct(network, whole.points, labels), ~whole.broken)
+
+
+def test_a_gpu_looks_less_often_and_finds_the_same(examples, monkeypatch):
+    network, images, labels = examples
+    ball = Ball(0.05)
+    settings_ = {"loss": "xent", "steps": 23, "step_size": 0.005, "batch_size": 50}
+    often = pgd(network, images, labels, ball, _start(ball, images), **settings_)
+    assert len(often.broken_at.unique()) > 3
+    monkeypatch.setitem(STEPS_BETWEEN_LOOKS, "cpu", STEPS_BETWEEN_LOOKS["cuda"])
+    monkeypatch.setattr(sys.modules["nls.attacks.pgd"], "FIXED_SIZES", {"cpu"})
+    seldom = pgd(network, images, labels, ball, _start(ball, images), **settings_)
+    assert torch.equal(often.broken_at, seldom.broken_at)
+    torch.testing.assert_close(often.points, seldom.points, atol=1e-6, rtol=0)
 
 
 def test_broken_at_tells_the_first_wrong_iterate(examples):

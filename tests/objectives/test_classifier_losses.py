@@ -1,9 +1,11 @@
 import math
+import sys
 
 import pytest
 import torch
 from torch import nn
 
+import nls
 from nls.attacks import is_correct
 from nls.errors import UserError
 from nls.levelset import class_margin
@@ -247,6 +249,37 @@ def test_every_method_trains_and_leaves_the_model_in_training_mode(name):
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert is_correct(model, images, labels).float().mean() > 0.6
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_gpu_takes_all_rows_and_gets_the_same_loss(name, normalised, monkeypatch):
+    """Samples without a boundary point, and solved segments, stay in the batch there and must not count."""
+    torch.manual_seed(3)
+    layers = [
+        nn.Flatten(),
+        nn.Linear(6, 12),
+        *[nn.BatchNorm1d(12, momentum=0.0)] * normalised,
+        nn.ReLU(),
+        nn.Linear(12, 3),
+    ]
+    model = nn.Sequential(*layers).double()
+    images, labels = torch.rand(30, 1, 2, 3, dtype=torch.float64), torch.randint(3, (30,))
+    found = RobustLevelSets(eps_correct=0.3, eps_wrong=0.3, eps_attack=0.1).find_boundary(
+        model, images, labels, 0.3, moment().generator
+    )
+    assert found.lost.any()
+    assert 0 < len(found.rows) < 30
+
+    def loss_and_gradients():
+        loss = make_method(name, SETTINGS[name])(model, images, labels, moment())
+        return [loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)]
+
+    on_a_cpu = loss_and_gradients()
+    for module in (nls.levelset.newton, sys.modules["nls.levelset.false_position"], nls.objectives.base):
+        monkeypatch.setattr(module, "rows_where", lambda flags: torch.arange(len(flags)))
+    for one, other in zip(loss_and_gradients(), on_a_cpu, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_a_method_of_the_users_own(tmp_path, monkeypatch):
