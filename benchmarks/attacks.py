@@ -1,94 +1,99 @@
-"""40 steps of PGD on ConvNet-4a against torchattacks: time and robust accuracy, on a standard and a robust network.
+"""40 steps of PGD on ConvNet-4a against torchattacks and against the loop of the textbook.
 
-    python benchmarks/attacks.py [--standard RUN] [--robust RUN] [--data-root data] [--examples 1000] [--threads 2]
-
-The networks are runs of Table 1; by default those of config/mini.yaml (`snakemake --configfile config/mini.yaml
-table1`). Both programs get the same images, ε and steps, each its own random starts, and both end with the verdict on
-their points. torchattacks works in batches of 250, its best size here. They take turns, start by start; a ratio is of
-the medians. Process time is given beside wall time: on a shared machine it is the steadier of the two.
+All three get the same images, starts and steps. ours leaves an example as soon as an iterate is misclassified; so the
+ratio depends on how many are, and both ends are shown: a radius at which all break, and one at which most do not,
+as on a robust network.
 """
 
-import argparse
-import statistics
-import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
+from benchmarks.inputs import classifier, images
+from benchmarks.rows import Growth, Row, growth_of, peak_share, taking_turns
 from nls.attacks import Ball, is_correct, pgd
-from nls.data import load_images
 from nls.engine.vision import torchvision  # noqa: F401  torchattacks imports it
-from nls.networks.classifiers import build_classifier
-from nls.networks.weights import load_weights
 
-import torchattacks  # isort: skip
-
-RUNS = Path("results/mini/table1")
-EPS, STEPS, STEP_SIZE, BATCH = 0.3, 40, 0.01, 250
+STEPS = 40
 
 
-def theirs(model, images, labels, start):
-    attack = torchattacks.PGD(model, eps=EPS, alpha=STEP_SIZE, steps=STEPS, random_start=True)
-    torch.manual_seed(start)
-    points = [attack(*batch) for batch in zip(images.split(BATCH), labels.split(BATCH), strict=True)]
-    return is_correct(model, torch.cat(points), labels)
+def rows(quick: bool, device: torch.device) -> Iterator[Row]:
+    model, (pixels, digits) = classifier(device), images(device)
+    full = [(128, 128), (1000, 250)] if device.type == "cuda" else [(128, 128), (500, 250)]
+    for examples, batch in [(64, 64)] if quick else full:
+        x, y = pixels[-examples:], digits[-examples:]
+        for eps in (0.3, 0.02):
+            for name, attack in ALTERNATIVES.items():
+                yield _compare(name, attack, model, x, y, batch, eps, device, repeats=1 if quick else 3)
 
 
-def ours(model, images, labels, start, loss="xent"):
-    ball = Ball(EPS)
-    first = ball.random(images, torch.Generator().manual_seed(start))
-    clean = is_correct(model, images, labels)
-    attacked = pgd(model, images, labels, ball, first, loss=loss, steps=STEPS, step_size=STEP_SIZE)
-    return clean & ~attacked.broken
+def _compare(name, attack, model, x, y, batch, eps, device, repeats):
+    left = {}
+
+    def ours():
+        start = torch.cat([_start(part, eps) for part in x.split(batch)])
+        attacked = pgd(
+            model, x, y, Ball(eps), start, loss="xent", steps=STEPS, step_size=eps / 30, batch_size=batch
+        )
+        left["ours"] = is_correct(model, x, y) & ~attacked.broken
+
+    def theirs():
+        parts = zip(x.split(batch), y.split(batch), strict=True)
+        left["theirs"] = is_correct(model, torch.cat([attack(model, *part, eps) for part in parts]), y)
+
+    pgd(model, x[:8], y[:8], Ball(eps), x[:8], loss="xent", steps=2, step_size=0.01)
+    attack(model, x[:8], y[:8], eps)
+    seconds, alternative = taking_turns(ours, theirs, device, repeats)
+    survivors, others = int(left["ours"].sum()), int(left["theirs"].sum())
+    # An iterate that was misclassified is a success that the last iterate may have lost again.
+    same = survivors <= others and others - survivors <= 0.02 * len(x)
+    return Row(
+        f"PGD-40, ConvNet-4a, {len(x)} images in batches of {batch}, ε {eps:g}", seconds, name, alternative,
+        peak_share(ours, seconds, device), f"left standing: {survivors} and {others} of {len(x)}", same,
+    )  # fmt: skip
 
 
-def timed(function, *arguments):
-    wall, process = time.perf_counter(), time.process_time()
-    left = function(*arguments)
-    return left.double().mean().item(), time.perf_counter() - wall, time.process_time() - process
+def _start(x: Tensor, eps: float) -> Tensor:
+    """Draw the start that torchattacks draws first from the seed."""
+    torch.manual_seed(0)
+    return (x + torch.empty_like(x).uniform_(-eps, eps)).clamp(0, 1)
 
 
-def compare(name, run, data, examples, starts):
-    model = build_classifier("convnet4a-linear-head", 1, 28, 10)
-    load_weights(model, run / "weights.safetensors")
-    model.eval()
-    images = torch.from_numpy(data.test.images[:examples].copy()).float() / 255
-    labels = torch.from_numpy(data.test.labels[:examples].copy())
-    programs = {
-        "torchattacks": theirs,
-        "nls": ours,
-    }
-    figures = {program: [] for program in programs}
-    for start in range(starts):
-        for program, function in programs.items():
-            figures[program].append(timed(function, model, images, labels, start))
-    print(f"\n{name}: {run.name}, {examples} examples, {starts} starts")
-    base = [statistics.median(column) for column in zip(*figures["torchattacks"], strict=True)]
-    for program, rows in figures.items():
-        accuracies, walls, processes = zip(*rows, strict=True)
-        wall, process = statistics.median(walls), statistics.median(processes)
-        print(
-            f"  {program:<14} robust accuracy {statistics.mean(accuracies):7.2%}   wall {wall:6.2f} s"
-            f" ({base[1] / wall:.2f}x)   process {process:6.2f} s ({base[2] / process:.2f}x)"
+def _torchattacks(model, x, y, eps):
+    import torchattacks
+
+    attack = torchattacks.PGD(model, eps=eps, alpha=eps / 30, steps=STEPS, random_start=True)
+    torch.manual_seed(0)
+    return attack(x, y)
+
+
+def _textbook(model, x, y, eps):
+    points = _start(x, eps)
+    for _ in range(STEPS):
+        points.requires_grad_(True)
+        loss = functional.cross_entropy(model(points), y)
+        (gradient,) = torch.autograd.grad(loss, points)
+        points = points.detach() + eps / 30 * gradient.sign()
+        points = torch.clamp(torch.clamp(points, x - eps, x + eps), 0, 1)
+    return points
+
+
+ALTERNATIVES: dict[str, Callable[[torch.nn.Module, Tensor, Tensor, float], Tensor]] = {
+    "torchattacks.PGD": _torchattacks,
+    "textbook loop": _textbook,
+}
+
+
+def growth(quick: bool, device: torch.device) -> Iterator[Growth]:
+    model, (pixels, digits) = classifier(device), images(device)
+
+    def prepare(count):
+        x, y = pixels[:count], digits[:count]
+        return lambda: pgd(
+            model, x, y, Ball(0.02), x, loss="xent", steps=4, step_size=0.002, batch_size=count
         )
 
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--standard", type=Path, default=RUNS / "mnist-convnet4a-linear-head-standard")
-    parser.add_argument("--robust", type=Path, default=RUNS / "mnist-convnet4a-linear-head-madry-0.3")
-    parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--examples", type=int, default=1000)
-    parser.add_argument("--starts", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.threads} threads")
-    data = load_images("mnist", arguments.data_root)
-    for name in ("standard", "robust"):
-        run = getattr(arguments, name)
-        compare(name, run, data, arguments.examples, arguments.starts)
-
-
-if __name__ == "__main__":
-    main()
+    sizes = (32, 64, 128) if quick else (64, 128, 256, 512)
+    yield growth_of("four steps of PGD, ConvNet-4a, one batch", "images", sizes, prepare, device)

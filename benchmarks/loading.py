@@ -1,59 +1,82 @@
-"""Loading and augmentation against torchvision: python benchmarks/loading.py DATA_ROOT
+"""Loading and augmentation of images against torchvision.
 
-Needs mnist and cifar10 fetched under DATA_ROOT. Every figure is the median of several runs with warm files.
+Loading compares with torchvision on files as torchvision unpacks them, with warm files; it needs mnist and cifar10
+fetched under ``data`` and is left out where they are not.
 """
 
-import argparse
 import pickle
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.rows import Growth, Row, taking_turns
 from nls.data import load_images
 from nls.data.augment import CropFlip
+from nls.data.store import read_receipt
 from nls.engine.vision import torchvision
 
 BATCH = 128
+CPU = torch.device("cpu")
+DATA = Path("data")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path)
-    root = parser.parse_args().root
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print(f"{'':34}{'ours':>10}{'torchvision':>13}{'ratio':>8}")
+def rows(quick: bool, device: torch.device) -> Iterator[Row]:
+    for name, channels, size in (("MNIST", 1, 28), ("CIFAR10", 3, 32)):
+        yield _augmentation(name, channels, size, 8 if quick else 40)
     with tempfile.TemporaryDirectory() as folder:
         for name, lay_out in (("mnist", mnist_files), ("cifar10", cifar10_files)):
-            theirs = lay_out(root, Path(folder))
-            report(f"{name}: open both splits", lambda: load_images(name, root), theirs)  # noqa: B023
-            report(f"{name}: and read every pixel", lambda: read_all(name, root), theirs)  # noqa: B023
-    for name in ("mnist", "cifar10"):
-        augmentation(name, root)
+            if read_receipt(DATA / name) is not None:
+                yield _loading(name, lay_out(DATA, Path(folder)))
 
 
-def report(what: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
-    mine, other = seconds(ours), seconds(theirs)
-    print(f"{what:34}{1e3 * mine:8.1f} ms{1e3 * other:10.1f} ms{other / mine:7.0f}×")
+def growth(quick: bool, device: torch.device) -> Iterator[Growth]:
+    yield from ()
 
 
-def seconds(action: Callable[[], object], runs: int = 5) -> float:
-    times = []
-    for _ in range(runs + 1):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+def _loading(name: str, theirs: Callable[[], object]) -> Row:
+    def ours() -> None:
+        data = load_images(name, DATA)
+        np.array(data.train.images)
+        np.array(data.test.images)
+
+    ours()
+    theirs()
+    mine, other = taking_turns(ours, theirs, CPU, 5)
+    data = load_images(name, DATA)
+    return Row(
+        f"{name}: open both splits and read every pixel", mine, "torchvision.datasets", other, None,
+        f"{len(data.train.labels) + len(data.test.labels)} images", True,
+    )  # fmt: skip
 
 
-def read_all(name: str, root: Path) -> None:
-    data = load_images(name, root)
-    np.array(data.train.images)
-    np.array(data.test.images)
+def _augmentation(name: str, channels: int, size: int, batches: int) -> Row:
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (batches * BATCH, channels, size, size), generator=draws, dtype=torch.uint8)
+    augment = CropFlip.draw(len(images), seed=0, epoch=0, device="cpu")
+    chosen = torch.randperm(len(images), generator=draws).split(BATCH)
+    one = torchvision.transforms.Compose(
+        [torchvision.transforms.RandomCrop(size, padding=4), torchvision.transforms.RandomHorizontalFlip()]
+    )
+    found = {}
+
+    def ours() -> None:
+        found["ours"] = torch.cat([augment(images[index], index) for index in chosen])
+
+    def theirs() -> None:
+        parts = [torch.stack([one(images[k]) for k in index.tolist()]) for index in chosen]
+        found["theirs"] = torch.cat(parts)
+
+    ours()
+    mine, other = taking_turns(ours, theirs, CPU)
+    # Each draws its own crops, so the images are compared by their means: a crop loses a part of the border.
+    first, second = (float(found[key].double().mean()) for key in ("ours", "theirs"))
+    return Row(
+        f"crop and flip, {batches} batches of {BATCH} {name} images", mine, "torchvision.transforms, image by image",
+        other, None, f"mean pixel: {first:.2f} and {second:.2f}", abs(first - second) < 1,
+    )  # fmt: skip
 
 
 def mnist_files(root: Path, folder: Path) -> Callable[[], object]:
@@ -94,27 +117,3 @@ def cifar10_files(root: Path, folder: Path) -> Callable[[], object]:
             np.vstack([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
     return load
-
-
-def augmentation(name: str, root: Path) -> None:
-    images = torch.from_numpy(np.array(load_images(name, root).train.images[: 40 * BATCH]))
-    size = images.shape[-1]
-    augment = CropFlip.draw(len(images), seed=0, epoch=0, device="cpu")
-    batches = torch.randperm(len(images)).split(BATCH)
-    one = torchvision.transforms.Compose(
-        [torchvision.transforms.RandomCrop(size, padding=4), torchvision.transforms.RandomHorizontalFlip()]
-    )
-
-    def ours() -> None:
-        for index in batches:
-            augment(images[index], index)
-
-    def theirs() -> None:
-        for index in batches:
-            torch.stack([one(images[k]) for k in index.tolist()])
-
-    report(f"{name}: augment {len(batches)} batches of {BATCH}", ours, theirs)
-
-
-if __name__ == "__main__":
-    main()

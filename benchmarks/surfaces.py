@@ -1,199 +1,175 @@
-"""Speed of the surface reconstruction, as ratios within one run.
+"""A training step of surface reconstruction, the Chamfer distance and meshing, each against plain code with SciPy.
 
-    nls data fetch bodies --root data
-    python benchmarks/surfaces.py [--data-root data] [--threads 2] [--steps 20]
-
-1. A training step (Eq. 13; 4 × 256, 2,000 points of a scan of 100K) against the machine's matrix product: floating
-   point operations of the step's products over its time, as a share of the rate at which (2000 × 256)(256 × 256)
-   products run, measured right before and after.
-2. The same step against a plain implementation, which moves all points in every Newton iteration and takes nearest
-   distances from torch.cdist with its gradient, from the same draws; the loss curves are printed.
-3. Chamfer distance of 30K against 30K points.
-4. Meshing at 256³: evaluations against a dense grid; at 512³: time and memory.
-
-Process time is given beside wall time: on a shared machine it is the steadier of the two.
+The plain step (Eq. 13) moves all its points in every Newton iteration and asks ``scipy.spatial.cKDTree`` for nearest
+points. Both start from the same weights and train; the means of their losses are compared, since each draws its own
+samples.
 """
 
-import argparse
-import statistics
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
+from collections.abc import Iterator
+from copy import deepcopy
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
 
-from nls.data import load_scans, read_points
-from nls.engine.seeds import torch_stream
-from nls.geometry.files import read_mesh
+from benchmarks.inputs import scan
+from benchmarks.rows import Growth, Row, growth_of, operations, peak_rate, taking_turns
 from nls.geometry.meshing import mesh_zero_level
-from nls.geometry.metrics import chamfer, sample_surface
-from nls.geometry.neighbours import Neighbours
-from nls.geometry.octree import Grid, sample_volume
-from nls.levelset import SampleNetwork
-from nls.levelset.newton import pseudo_inverse
+from nls.geometry.metrics import chamfer
+from nls.geometry.octree import Grid
 from nls.networks.implicit import ImplicitMLP
-from nls.objectives.reconstruction import ReconstructionLoss, Terms
-from nls.reconstruction.frame import Frame
+from nls.reconstruction.levelset import Sampling, level_set_loss
+from nls.reconstruction.training import Training, make_optimizers
 
-WIDTH, DEPTH, BATCH, POINTS = 256, 4, 2000, 100_000
-
-
-class PlainLoss(ReconstructionLoss):
-    """Eq. 13 as one would first write it."""
-
-    def __call__(self, field, batch, cloud, generator):  # noqa: D102
-        half = len(batch) // 2
-        points = torch.cat([self._seeds(batch[:half], generator), self._around(batch[half:], generator)])
-        values, jacobian = self._evaluate(field, points)
-        for _ in range(self.newton_iterations):
-            step = (pseudo_inverse(jacobian) * values[:, :, None])[:, 0]
-            points = torch.cat([points[:half] - step[:half], points[half:]])
-            values, jacobian = self._evaluate(field, points)
-        samples = SampleNetwork(field, points, values, jacobian)()
-        nearest = torch.cdist(samples, cloud.points).amin(dim=1)
-        error = (nearest - values[:, 0].abs()).abs()
-        converged = (values[:half].abs() < self.newton_tolerance).double().mean()
-        return Terms(error[:half].mean(), error[half:].mean(), field(batch).abs().mean(), converged)
-
-    @staticmethod
-    def _evaluate(field, points):
-        points = points.detach().requires_grad_(True)
-        values = field(points)
-        (gradient,) = torch.autograd.grad(values.sum(), points)
-        return values.detach()[:, None], gradient[:, None]
+WIDTH, DEPTH, BATCH = 256, 4, 2000
+CPU = torch.device("cpu")
 
 
-class Operations(TorchDispatchMode):
-    """Count the floating point operations of matrix products."""
-
-    total = 0
-
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        value = function(*arguments, **(options or {}))
-        formula = flop_registry.get(function._overloadpacket)
-        if formula is not None:
-            self.total += formula(*arguments, **(options or {}), out_val=value)
-        return value
+def rows(quick: bool, device: torch.device) -> Iterator[Row]:
+    points = scan(30_000 if quick else 100_000, device)
+    network = _network(device)
+    warm_up = Step(network, points)
+    for _ in range(30 if quick else 150):
+        warm_up()
+    yield _step(network, points, device, 5 if quick else 20)
+    yield _chamfer()
+    yield _meshing(network, device, 64 if quick else 128)
 
 
-def product_rate(repeats=60):
-    """Return operations a second, by wall and by process time, of the products that a step is made of."""
-    a, b = torch.randn(BATCH, WIDTH), torch.randn(WIDTH, WIDTH)
-    times = []
-    for _ in range(repeats):
-        wall, process = time.perf_counter(), time.process_time()
-        for _ in range(4):
-            a @ b
-        times.append((time.perf_counter() - wall, time.process_time() - process))
-    return [4 * 2 * BATCH * WIDTH**2 / statistics.median(column) for column in zip(*times, strict=True)]
+class Step:
+    """A training step as ``nls reconstruct`` takes it."""
 
+    def __init__(self, network, points, batch=BATCH):
+        self.network, self.points, self.batch = network, points, batch
+        self.loss_of = level_set_loss(Sampling(), network, points)
+        self.optimizers = make_optimizers(network, Training(learning_rate=1e-3))
+        self.draws = torch.Generator(points.device).manual_seed(0)
+        self.losses = []
 
-def train(objective, points, cloud, steps, rate=1e-3, before=None):
-    """Train from the same start and draws; return losses, wall and process times, and operations of the steps."""
-    torch.manual_seed(0)
-    network = ImplicitMLP(WIDTH, DEPTH)
-    if before is not None:
-        network.load_state_dict(before)
-    optimizer = torch.optim.Adam(network.parameters(), rate, fused=True)
-    draws = torch_stream(0, "benchmark")
-    losses, walls, processes, operations = [], [], [], []
-    for step in range(steps):
-        counter = Operations()
-        # Counting slows a step down, so every fourth is counted and the others are timed.
-        counted = step % 4 == 3
-        wall, process = time.perf_counter(), time.process_time()
-        with counter if counted else torch.enable_grad():
-            batch = points[torch.randint(len(points), (BATCH,), generator=draws)]
-            loss = objective.total(objective(network, batch, cloud, draws))
+    def __call__(self):
+        chosen = torch.randint(
+            len(self.points), (self.batch,), generator=self.draws, device=self.points.device
+        )
+        loss = self.loss(self.points[chosen])
+        for optimizer in self.optimizers:
             optimizer.zero_grad()
-            loss.backward()
+        loss.backward()
+        for optimizer in self.optimizers:
             optimizer.step()
-        if counted:
-            operations.append(counter.total)
-        elif step:
-            walls.append(time.perf_counter() - wall)
-            processes.append(time.process_time() - process)
-        losses.append(loss.item())
-    return network, losses, statistics.median(walls), statistics.median(processes), operations
+        self.losses.append(loss.detach())
+
+    def loss(self, batch):
+        return self.loss_of(batch, self.draws)[0]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--steps", type=int, default=20, help="steps that are compared with the plain program"
-    )
-    parser.add_argument(
-        "--warm-up", type=int, default=150, help="steps before, so that the level set is a body's"
-    )
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    pair = load_scans(arguments.data_root, "bodies")[0]
-    scan = read_points(pair.scan)
-    scan = np.random.default_rng(0).permutation(Frame.of(scan).inside(scan))[:POINTS]
-    points = torch.as_tensor(scan, dtype=torch.float32)
-    cloud = Neighbours(points)
-    print(f"{arguments.threads} threads, {len(points)} points, MLP {DEPTH} × {WIDTH}, batch {BATCH}")
+class PlainStep(Step):
+    """The same step as one would first write it, with the settings of ``Sampling``."""
 
-    ours, plain = ReconstructionLoss(), PlainLoss()
-    network, *_ = train(ours, points, cloud, arguments.warm_up)
-    warm = network.state_dict()
-    rate = product_rate()
-    _, losses, wall, process, operations = train(ours, points, cloud, arguments.steps, 1e-4, warm)
-    rate = [(before + after) / 2 for before, after in zip(rate, product_rate(), strict=True)]
-    work = statistics.mean(operations)
-    shares = work / wall / rate[0], work / process / rate[1]
-    print(f"matrix product: {rate[0] / 1e9:.0f} GFLOP/s (process {rate[1] / 1e9:.0f})")
-    print(
-        f"step: {1e3 * wall:.0f} ms (process {1e3 * process:.0f} ms), {work / 1e9:.1f} GFLOP in its products"
-    )
-    print(f"share of the product rate: {shares[0]:.0%} (process {shares[1]:.0%})")
-    _, plain_losses, plain_wall, plain_process, _ = train(plain, points, cloud, arguments.steps, 1e-4, warm)
-    gap = max(abs(a - b) / b for a, b in zip(losses, plain_losses, strict=True))
-    print(
-        f"plain step: {1e3 * plain_wall:.0f} ms (process {1e3 * plain_process:.0f} ms); "
-        f"ratio {plain_wall / wall:.1f} (process {plain_process / process:.1f})"
-    )
-    print(f"loss curves differ by at most {gap:.1%}: {losses[0]:.4f} … {losses[-1]:.4f}")
+    def __init__(self, network, points):
+        super().__init__(network, points)
+        self.tree = cKDTree(points.cpu().numpy())
 
-    mesh = read_mesh(pair.registration)
-    first, second = (sample_surface(mesh, 30_000, seed)[0] for seed in (0, 1))
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        chamfer(first, second)
-        times.append(time.perf_counter() - began)
-    print(f"Chamfer L1 and L2 of 30K against 30K points: {statistics.median(times):.3f} s")
+    def loss(self, batch):
+        half, quarter = len(batch) // 2, len(batch) // 4
+        moved = round(0.8 * half)
+        near = batch[:moved] + 0.1 * torch.randn_like(batch[:moved])
+        uniform = 1.1 * (2 * torch.rand_like(batch[moved:half]) - 1)
+        others = batch[half:].clone()
+        others[:quarter] += 0.01 * torch.randn_like(others[:quarter])
+        others[quarter:] += 0.2 * torch.randn_like(others[quarter:])
+        seeds = torch.cat([near, uniform])
+        for _ in range(10):
+            values, gradient = self._evaluate(seeds)
+            seeds = seeds - values * gradient / gradient.square().sum(dim=1, keepdim=True)
+        points = torch.cat([seeds, others])
+        levels, gradient = self._evaluate(points)
+        direction = gradient / gradient.square().sum(dim=1, keepdim=True)
+        samples = points - direction * (self.network(points).reshape(-1, 1) - levels)
+        _, nearest = self.tree.query(samples.detach().cpu().numpy())
+        distance = (samples - self.points[torch.as_tensor(nearest, device=points.device)]).norm(dim=1)
+        error = (distance - levels[:, 0].abs()).abs()
+        return error[:half].mean() + error[half:].mean() + 3 * self.network(batch).abs().mean()
 
-    volume = sample_volume(network, Grid(256))
-    print(
-        f"meshing at 256³: {volume.evaluations} evaluations, {256**3 / volume.evaluations:.0f} times fewer than dense"
-    )
-    # A process of its own, because the peak of this one was in the plain program.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        seconds, faces, peak = pool.submit(mesh_finely, warm, arguments.threads).result()
-    print(
-        f"meshing at 512³: {seconds:.1f} s, {faces} faces, {peak:.2f} GiB at the peak of a process of its own"
-    )
+    def _evaluate(self, points):
+        points = points.detach().requires_grad_(True)
+        values = self.network(points).reshape(-1, 1)
+        (gradient,) = torch.autograd.grad(values.sum(), points)
+        return values.detach(), gradient
 
 
-def mesh_finely(weights, threads):
-    """Mesh at 512³; return seconds, faces and the peak memory of the process in GiB."""
-    torch.set_num_threads(threads)
-    network = ImplicitMLP(WIDTH, DEPTH)
-    network.load_state_dict(weights)
-    began = time.perf_counter()
-    faces = len(mesh_zero_level(network, Grid(512)).faces)
-    # Not ru_maxrss, which starts at the size of the process that this one was started from.
-    status = Path("/proc/self/status").read_text()
-    (peak,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
-    return time.perf_counter() - began, faces, peak / 2**20
+def _network(device, width=WIDTH, depth=DEPTH):
+    torch.manual_seed(0)
+    return ImplicitMLP(width, depth).to(device)
 
 
-if __name__ == "__main__":
-    main()
+def _step(network, points, device, steps):
+    ours, plain = Step(deepcopy(network), points), PlainStep(deepcopy(network), points)
+    ours()
+    plain()
+    mine, other = taking_turns(ours, plain, device, steps)
+    first, second = (float(torch.stack(step.losses).mean()) for step in (ours, plain))
+    share = operations(ours) / mine / peak_rate(device)
+    return Row(
+        f"surface step, MLP {DEPTH} × {WIDTH}, {BATCH} of {len(points)} points", mine,
+        "plain step with scipy.spatial.cKDTree", other, share,
+        f"mean loss of {steps + 1} steps: {first:.4f} and {second:.4f}", abs(first - second) < 0.1 * second,
+    )  # fmt: skip
+
+
+def _chamfer():
+    first, second = scan(60_000, CPU).double().numpy().reshape(2, 30_000, 3)
+    found = {}
+
+    def ours():
+        distance = chamfer(first, second)
+        found["ours"] = distance.l1, distance.l2
+
+    def theirs():
+        trees = cKDTree(first), cKDTree(second)
+        found["theirs"] = tuple(
+            (trees[0].query(second, p=p)[0].mean() + trees[1].query(first, p=p)[0].mean()) / 2 for p in (1, 2)
+        )
+
+    ours()
+    mine, other = taking_turns(ours, theirs, CPU)
+    return Row(
+        "Chamfer L1 and L2, 30,000 against 30,000 points", mine, "scipy.spatial.cKDTree", other, None,
+        f"L2 {found['ours'][1]:.6f} and {found['theirs'][1]:.6f}",
+        np.allclose(found["ours"], found["theirs"], rtol=1e-9),
+    )  # fmt: skip
+
+
+def _meshing(network, device, resolution):
+    found = {}
+
+    def ours():
+        found["ours"] = len(mesh_zero_level(network, Grid(resolution), device).faces)
+
+    @torch.no_grad()
+    def theirs():
+        axis = torch.linspace(-1.1, 1.1, resolution, device=device)
+        blocks = torch.cartesian_prod(axis, axis, axis).split(100_000)
+        values = torch.cat([network(block).flatten() for block in blocks]).reshape([resolution] * 3)
+        found["theirs"] = len(marching_cubes(values.cpu().numpy(), 0.0)[1])
+
+    mine, other = taking_turns(ours, theirs, device, 1)
+    return Row(
+        f"meshing at {resolution}³", mine, "every node, then skimage.measure.marching_cubes", other, None,
+        f"faces: {found['ours']} and {found['theirs']}",
+        abs(found["ours"] - found["theirs"]) <= 0.01 * found["theirs"],
+    )  # fmt: skip
+
+
+def growth(quick: bool, device: torch.device) -> Iterator[Growth]:
+    clouds = (10_000, 30_000, 100_000) if quick else (10_000, 30_000, 100_000, 300_000)
+    yield growth_of(
+        "surface step, MLP 4 × 64", "points of the cloud", clouds,
+        lambda count: Step(_network(device, 64), scan(count, device)), device,
+    )  # fmt: skip
+    widths = (64, 128, 256) if quick else (64, 128, 256, 512)
+    points = scan(10_000, device)
+    yield growth_of(
+        "surface step, MLP of 4 layers", "width", widths,
+        lambda width: Step(_network(device, width), points), device,
+    )  # fmt: skip

@@ -1,70 +1,113 @@
-"""How fast Theorem 1's networks are built and evaluated, and how they grow with the number of faces.
+"""Theorem 1's networks: sparse layers against dense ones, and what a mesh costs as its faces grow.
 
-    python benchmarks/universality.py [--threads 2] [--faces 125 250 500 1000 2000]
+    python -m benchmarks.universality MESH.ply [--points 20000] [--million]
 
-Prints, for a human body decimated to each number of faces: the seconds to check the mesh and to build the network,
-its size, and the seconds for a million points by sparse layers and, as a ratio to that, by dense ``torch.nn.Linear``
-layers; then the exponents of growth.
+builds the network of a mesh by ``nls represent`` in a process of its own and prints its seconds and peak memory;
+reads the file, and compares the signs of points spread around and near the surface with winding numbers, which know
+nothing of the construction; with ``--million``, evaluates a million points and prints seconds and memory.
 """
 
 import argparse
+import json
+import os
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from nls.universality import evaluate, find_defect, represent, shape
+from benchmarks.rows import Growth, Row, growth_of, peak_megabytes, peak_rate, taking_turns
+from nls.universality import Hypersurface, evaluate, load_network, load_solid, represent, shape
+from nls.universality.checks import check_signs
+from nls.universality.shapes import torus
 
-MILLION = 1_000_000
-
-
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+CPU = torch.device("cpu")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--faces", type=int, nargs="+", default=[125, 250, 500, 1000, 2000])
-    parser.add_argument(
-        "--points", type=int, default=200_000, help="evaluated; seconds are scaled to a million"
-    )
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    rows = []
-    print(
-        "faces  check s  build s  neurons  layers  weights   sparse64 s/M  sparse32 s/M  dense64 x  dense32 x"
-    )
-    for faces in arguments.faces:
-        surface = shape(f"body-{faces}")
-        check = timed(lambda surface=surface: find_defect(surface))
+def rows(quick: bool, device: torch.device) -> Iterator[Row]:
+    surface = shape("body_with_cavity") if quick else torus(40, 20)
+    network = represent(surface).to(device)
+    dense = network.dense()
+    points = _around(surface, 20_000 if quick else 100_000).to(device)
+    found = {}
+
+    def ours():
+        found["ours"] = evaluate(network, points)
+
+    def theirs():
+        found["theirs"] = evaluate(dense, points)
+
+    evaluate(network, points[:1000])
+    evaluate(dense, points[:1000])
+    mine, other = taking_turns(ours, theirs, device, 1 if quick else 3)
+    work = 2 * network.nonzeros * len(points)
+    gap = float((found["ours"] - found["theirs"]).abs().max())
+    yield Row(
+        f"Theorem 1, {len(surface.facets)} faces, {len(points):,} points in float64", mine,
+        "the same of torch.nn.Linear", other, work / mine / peak_rate(device),
+        f"values differ by at most {gap:.0e}", gap < 1e-12,
+    )  # fmt: skip
+
+
+def growth(quick: bool, device: torch.device) -> Iterator[Growth]:
+    sections = (20, 28, 40) if quick else (20, 28, 40, 56, 80)
+    surfaces = {len(surface.facets): surface for surface in (torus(s, s // 2) for s in sections)}
+    yield growth_of(
+        "building the network of a torus", "faces", tuple(surfaces),
+        lambda faces: lambda: represent(surfaces[faces]), CPU,
+    )  # fmt: skip
+
+
+def _around(surface: Hypersurface, count: int) -> torch.Tensor:
+    low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
+    return torch.from_numpy(np.random.default_rng(0).uniform(low, high, (count, surface.dimension)))
+
+
+def measure_mesh(mesh: Path, points: int, million: bool) -> dict[str, float | str | None]:
+    """Build, read back and check the network of a mesh file; see the head of this file."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "net.safetensors"
         start = time.perf_counter()
-        network = represent(surface)
-        build = time.perf_counter() - start
-        low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
-        points = np.random.default_rng(0).uniform(low, high, (arguments.points, 3))
-        seconds, ratios = [], []
-        for dtype in (torch.float64, torch.float32):
-            network = network.to(dtype)
-            batch = torch.from_numpy(points).to(dtype)
-            evaluate(network, batch[:5000])
-            sparse = timed(lambda net=network, batch=batch: evaluate(net, batch)) / len(batch)
-            dense, few = network.dense(), batch[:20_000]
-            ratios.append(timed(lambda net=dense, few=few: evaluate(net, few)) / len(few) / sparse)
-            seconds.append(sparse * MILLION)
-        rows.append((faces, network.neurons, build))
-        print(
-            f"{faces:5d}  {check:7.2f}  {build:7.2f}  {network.neurons:7d}  {network.depth:6d}  {network.nonzeros:7d}"
-            f"   {seconds[0]:12.1f}  {seconds[1]:12.1f}  {ratios[0]:9.1f}  {ratios[1]:9.1f}",
-            flush=True,
+        child = os.posix_spawnp(
+            sys.executable,
+            [sys.executable, "-m", "nls", "represent", str(mesh), "-o", str(out)],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)],
         )
-    faces, neurons, build = np.log(np.array(rows, dtype=float)).T
-    print(f"neurons grow with faces to the power {np.polyfit(faces, neurons, 1)[0]:.2f}")
-    print(f"build time grows with faces to the power {np.polyfit(faces, build, 1)[0]:.2f}")
+        _, status, usage = os.wait4(child, 0)
+        wall = time.perf_counter() - start
+        if status != 0:
+            raise SystemExit(os.waitstatus_to_exitcode(status))
+        network = load_network(out)
+        size = out.stat().st_size
+    numbers: dict[str, float | str | None] = {
+        "mesh": mesh.name,
+        "neurons": network.neurons,
+        "hidden_layers": network.depth,
+        "weights": network.nonzeros,
+        "file_megabytes": size / 1e6,
+        "seconds": wall,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        # Linux counts in KiB, macOS in bytes.
+        "peak_gigabytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9,
+    }
+    surface = load_solid(mesh).surface
+    numbers |= check_signs(network, surface, points)
+    if million:
+        batch = _around(surface, 1_000_000)
+        start = time.perf_counter()
+        numbers["million_points_megabytes"] = peak_megabytes(lambda: evaluate(network, batch), CPU)
+        numbers["million_points_seconds"] = time.perf_counter() - start
+    return numbers
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("mesh", type=Path)
+    parser.add_argument("--points", type=int, default=20_000, help="points whose signs are compared")
+    parser.add_argument("--million", action="store_true", help="evaluate a million points too")
+    arguments = parser.parse_args()
+    print(json.dumps(measure_mesh(arguments.mesh, arguments.points, arguments.million), indent=2))

@@ -64,31 +64,41 @@ def check(
           on a grid of resolution R, which must resolve the surface.
         - ``facets``, ``neurons``, ``depth`` (hidden layers), ``weights`` (that are not 0).
     """
-    generator = np.random.default_rng(seed)
     facets = surface.vertices[np.array(surface.facets)]
-    on_edges = _on_simplices(generator, _edges(facets), 10_000)
-    on_facets = _on_simplices(generator, facets, 10_000)
-    wrong = _wrong_signs(network, facets, _test_points(generator, surface, facets, points))
     numbers: dict[str, float] = {
         "facets": len(facets),
         "neurons": network.neurons,
         "depth": network.depth,
         "weights": network.nonzeros,
-        "vertex_error": _largest(network, surface.vertices) / surface.diameter,
-        "edge_error": _largest(network, on_edges) / surface.diameter,
-        "facet_error": _largest(network, on_facets) / surface.diameter,
-        "sign_points": points,
-        "sign_errors": len(wrong),
-        "sign_error_distance": float(_distance(wrong, facets).max(initial=0.0)) / surface.diameter,
         "components": int(components(np.array(surface.facets)).max()) + 1,
         "euler_number": surface.euler_number,
     }
+    numbers |= check_signs(network, surface, points, seed)
     numbers |= _zeros(network, surface, facets, walls or find_walls(partition(surface)))
     for resolution in resolutions:
         count, euler = _counted(*extract(network, surface, resolution, _BLUR))
         numbers[f"extracted_components_{resolution}"] = count
         numbers[f"extracted_euler_number_{resolution}"] = euler
     return numbers
+
+
+def check_signs(
+    network: ReLUNetwork, surface: Hypersurface, points: int = 100_000, seed: int = 0
+) -> dict[str, float]:
+    """The part of ``check`` that needs no partition: errors on the hypersurface, and signs elsewhere."""
+    generator = np.random.default_rng(seed)
+    facets = surface.vertices[np.array(surface.facets)]
+    on_edges = _on_simplices(generator, _edges(facets), 10_000)
+    on_facets = _on_simplices(generator, facets, 10_000)
+    wrong = _wrong_signs(network, facets, _test_points(generator, surface, facets, points))
+    return {
+        "vertex_error": _largest(network, surface.vertices) / surface.diameter,
+        "edge_error": _largest(network, on_edges) / surface.diameter,
+        "facet_error": _largest(network, on_facets) / surface.diameter,
+        "sign_points": points,
+        "sign_errors": len(wrong),
+        "sign_error_distance": float(_distance(wrong, facets).max(initial=0.0)) / surface.diameter,
+    }
 
 
 def evaluations_per_second(network: ReLUNetwork, surface: Hypersurface, points: int = 100_000) -> float:

@@ -1,0 +1,109 @@
+"""Benchmarks compare with what computes the same, and say so when it does not."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import attacks, few_images, page, surfaces, universality
+from benchmarks.inputs import scan
+from benchmarks.rows import Growth, Row, exponent, growth_of, operations, peak_megabytes
+
+CPU = torch.device("cpu")
+
+
+def row(same=True):
+    return Row("work", 0.5, "another program", 2.0, 0.25, "1 and 1", same)
+
+
+def test_exponents_of_powers():
+    sizes = (10, 20, 80)
+    assert exponent(sizes, tuple(3e-3 * n**1.5 for n in sizes)) == pytest.approx(1.5)
+
+
+def test_peak_memory_is_that_of_the_call():
+    held = np.ones(4_000_000)
+    peak = peak_megabytes(lambda: np.ones(8_000_000).sum(), CPU)
+    if peak is None:
+        pytest.skip("this system does not tell")
+    assert 55 < peak < 110
+    assert peak_megabytes(lambda: held[:10].sum(), CPU) < 20
+
+
+def test_growth_of_work_that_doubles():
+    grown = growth_of(
+        "add", "numbers", (100_000, 400_000), lambda n: lambda: np.sort(np.arange(n)[::-1]), CPU
+    )
+    assert grown.sizes == (100_000, 400_000)
+    assert grown.seconds[1] > grown.seconds[0]
+
+
+def test_operations_count_products_under_gradients_of_the_input():
+    x, w = torch.randn(3, 4, requires_grad=True), torch.randn(4, 5)
+    assert operations(lambda: torch.autograd.grad((x @ w).sum(), x)) == 2 * 2 * 3 * 4 * 5
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_command_ends_with_1_if_the_two_did_not_compute_the_same(same, monkeypatch, capsys, tmp_path):
+    grown = Growth("work", "images", (1, 2, 4), (0.1, 0.2, 0.4), (1.0, 2.0, 4.0))
+    file = SimpleNamespace(rows=lambda quick, device: [row(same)], growth=lambda quick, device: [grown])
+    monkeypatch.setattr(command, "FILES", [file])
+    monkeypatch.setattr(page, "peak_rate", lambda device: 1e11)
+    out = tmp_path / "page.md"
+    assert command.main(["--quick", "--json", "--page", str(out)]) == (0 if same else 1)
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"][0]["ratio"] == 4
+    assert found["growth"][0]["time_exponent"] == pytest.approx(1)
+    assert found["growth"][0]["memory_exponent"] == pytest.approx(1)
+    assert found["machine"]["peak_gflops"] == 100
+    written = out.read_text(encoding="utf-8")
+    assert ("NOT THE SAME" in written) != same
+    assert "| work | 500 ms | another program | 2 s | 4 | 25% |" in written
+
+
+def test_an_attack_that_leaves_more_standing_is_not_the_same(monkeypatch):
+    monkeypatch.setattr(attacks, "STEPS", 3)
+    model, (x, y) = attacks.classifier(CPU, 10), attacks.images(CPU)
+    weak = attacks._compare("none", lambda model, x, y, eps: x, model, x[-24:], y[-24:], 24, 0.3, CPU, 1)
+    assert not weak.same
+    for name, attack in attacks.ALTERNATIVES.items():
+        assert attacks._compare(name, attack, model, x[-24:], y[-24:], 24, 0.1, CPU, 1).same
+
+
+def test_the_plain_geometric_svm_has_the_loss_of_ours(monkeypatch):
+    monkeypatch.setattr(few_images, "BATCH", 16)
+    (found,) = few_images.rows(True, CPU)
+    assert found.same
+    monkeypatch.setattr(few_images, "WEIGHT", 0.1)
+    ours = few_images.GeometricSVM
+    monkeypatch.setattr(few_images, "GeometricSVM", lambda regularization, **more: ours(0.05, **more))
+    (found,) = few_images.rows(True, CPU)
+    assert not found.same
+
+
+def test_the_plain_surface_step_has_the_loss_of_ours(monkeypatch):
+    points = scan(5000, CPU)
+    network = surfaces._network(CPU, 32, 3)
+    step, plain = surfaces.Step(network, points), surfaces.PlainStep(network, points)
+    torch.manual_seed(0)
+    batches = [points[torch.randperm(5000)[:2000]] for _ in range(4)]
+    ours, theirs = (
+        torch.stack([each.loss(batch).detach() for batch in batches]).mean() for each in (step, plain)
+    )
+    assert ours == pytest.approx(float(theirs), rel=0.05)
+    assert surfaces._meshing(network, CPU, 32).same
+
+
+def test_theorem_1_against_dense_layers():
+    (found,) = universality.rows(True, CPU)
+    assert found.same
+    assert found.peak_share < 1
+
+
+def test_wrong_arguments_end_with_2(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--threads", "0"])
+    assert "1 or more" in capsys.readouterr().err
