@@ -4,6 +4,7 @@ from nls.attacks.ball import Ball, Norm
 from nls.attacks.library import LIBRARY_ATTACKS, Effort, library_attack
 from nls.attacks.masking import masking_reasons, vanishing_share
 from nls.attacks.model import channels_last, check_examples, is_correct, under_attack
+from nls.attacks.nearest import NearestPoints, nearest_beyond
 from nls.attacks.pgd import LOSSES, NEVER, Attacked, Loss, ascend, pgd
 from nls.attacks.report import ATTACKS, AttackReport, CarryOut, at_once, attack
 
@@ -18,6 +19,7 @@ __all__ = [
     "CarryOut",
     "Effort",
     "Loss",
+    "NearestPoints",
     "Norm",
     "ascend",
     "at_once",
@@ -27,6 +29,7 @@ __all__ = [
     "is_correct",
     "library_attack",
     "masking_reasons",
+    "nearest_beyond",
     "pgd",
     "under_attack",
     "vanishing_share",

@@ -80,7 +80,9 @@ class Row(Settings):
 
     dataset: str = Field(description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file")
     network: NetworkName = Field(description="a classifier of nls.networks.classifiers, or file.py:Factory")
-    method: str = Field(description="standard, madry, trades, ours, mma, large-margin, or file.py:Class")
+    method: str = Field(
+        description="standard, madry, trades, ours, mma, mart, dyart, large-margin, or file.py:Class"
+    )
     eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
     settings: dict[str, Any] = Field({}, description="arguments of the method's class")
     training: Training = Field(description="how the network is trained")

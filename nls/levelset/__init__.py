@@ -1,11 +1,13 @@
 """Section 2 of the paper: sampling neural level sets, and samples as functions of the parameters."""
 
+from nls.levelset.dual_norm import StepNorm, least_step_inverse
 from nls.levelset.false_position import SegmentRoots, false_position
 from nls.levelset.fields import (
     ClassMargin,
     Field,
     class_margin,
     evaluation_mode,
+    soft_class_margin,
     values_and_jacobian,
     values_of,
 )
@@ -18,13 +20,16 @@ __all__ = [
     "Projection",
     "SampleNetwork",
     "SegmentRoots",
+    "StepNorm",
     "class_margin",
     "evaluation_mode",
     "false_position",
+    "least_step_inverse",
     "minimal_norm_solution",
     "project",
     "pseudo_inverse",
     "rows_where",
+    "soft_class_margin",
     "values_and_jacobian",
     "values_of",
 ]

@@ -53,6 +53,15 @@ def class_margin(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Flo
     return logits.gather(1, index)[:, 0] - others.amax(dim=1)
 
 
+def soft_class_margin(
+    logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"], temperature: float
+) -> Float[Tensor, " n"]:
+    """Return ``f_y − log(Σ_{i≠y} exp(T f_i)) / T``: smooth, and below ``F^y`` by at most ``log(k − 1) / T``."""
+    index = labels[:, None]
+    others = temperature * logits.scatter(1, index, -torch.inf)
+    return logits.gather(1, index)[:, 0] - others.logsumexp(dim=1) / temperature
+
+
 class ClassMargin(nn.Module):
     """The field ``F^y`` of a classifier; its context is the labels ``(n,)``."""
 

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nls.levelset.dual_norm import StepNorm, least_step_inverse
 from nls.levelset.fields import Field, values_of
-from nls.levelset.newton import Projection, pseudo_inverse
+from nls.levelset.newton import Projection
 
 
 class SampleNetwork(nn.Module):
@@ -22,6 +23,8 @@ class SampleNetwork(nn.Module):
         levels: ``c``, ``(n, l)``.
         jacobian: ``D_xF(p; θ₀)``, ``(n, l, *shape)``; points where it has lost its rank do not move with θ.
         context: further tensors of the field, one row a point.
+        norm: in which the samples move as little as they can; L2, along the normal, in the paper. In another norm
+            ``J†`` is :func:`least_step_inverse`.
     """
 
     points: Tensor
@@ -35,13 +38,14 @@ class SampleNetwork(nn.Module):
         levels: Float[Tensor, "n l"],
         jacobian: Float[Tensor, "n l *shape"],
         context: Sequence[Tensor] = (),
+        norm: StepNorm = "l2",
     ) -> None:
         super().__init__()
         self.field = field
         self.context = tuple(context)
         self.register_buffer("points", points.detach())
         self.register_buffer("levels", levels.detach())
-        self.register_buffer("inverse", pseudo_inverse(jacobian.detach()))
+        self.register_buffer("inverse", least_step_inverse(jacobian.detach(), norm))
 
     @classmethod
     def of(cls, field: Field, projection: Projection, context: Sequence[Tensor] = ()) -> "SampleNetwork":

@@ -8,8 +8,10 @@ from nls.errors import UserError
 from nls.objectives.base import ClassifierLoss
 from nls.objectives.binary import make_loss
 from nls.objectives.cross_entropy import Standard
+from nls.objectives.dyart import DyART
 from nls.objectives.large_margin import LargeMargin
 from nls.objectives.madry import Madry
+from nls.objectives.mart import MART
 from nls.objectives.mma import MMA
 from nls.objectives.robust import RobustLevelSets
 from nls.objectives.trades import Trades
@@ -20,6 +22,8 @@ METHODS: Mapping[str, type] = {
     "trades": Trades,
     "ours": RobustLevelSets,
     "mma": MMA,
+    "mart": MART,
+    "dyart": DyART,
     "large-margin": LargeMargin,
 }
 

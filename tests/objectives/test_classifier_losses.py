@@ -32,6 +32,8 @@ SETTINGS = {
     },
     "mma": {"eps_max": 0.3, "steps": 5, "step_size": 0.1},
     "large-margin": {"gamma": 0.2},
+    "mart": {"eps": 0.1, "steps": 3},
+    "dyart": {"radius": 0.3, "weight": 3, "steps": 3, "burn_in_epochs": 0},
 }
 
 
