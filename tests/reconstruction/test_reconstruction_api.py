@@ -201,8 +201,6 @@ def test_command_line(tmp_path, capsys):
         (["scan.npy", "-o", "nowhere/mesh.ply"], "does not exist"),
         (["scan.npy", "-o", "mesh.stl"], "unknown format"),
         (["scan.npy", "-o", "mesh.ply", "--method", "nerf"], "unknown method"),
-        (["scan.npy", "-o", "mesh.ply", "--steps", "0"], "steps"),
-        (["scan.npy", "-o", "mesh.ply", "--resolution", "1"], "resolution"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, monkeypatch, capsys, words, message):
@@ -215,3 +213,9 @@ def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, monkeypatch, capsys,
     assert message in said
     assert said.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"resolution": 1}])
+def test_too_few_steps_or_nodes_are_refused(settings):
+    with pytest.raises(UserError, match="must be at least"):
+        reconstruct(cloud(SPHERE), **settings)

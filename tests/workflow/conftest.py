@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,3 +25,21 @@ def snakemake():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory, snakemake):
+    """The folder in which ``config/smoke.yaml`` has been run, once for all tests; they only look at it.
+
+    It is the one that ``NLS_TEST_SMOKE`` names, where Snakemake runs what is missing or has changed, or else one of
+    this session.
+    """
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    folder = Path(os.environ.get("NLS_TEST_SMOKE") or session / "smoke").resolve()
+    folder.mkdir(exist_ok=True)
+    with FileLock(session / "smoke.lock"):
+        done = snakemake(folder, "--cores", "2", "--configfile", REPOSITORY / "config/smoke.yaml")
+    assert done.returncode == 0, done.stdout
+    return folder
