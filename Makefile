@@ -2,7 +2,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 
-.PHONY: smoke test test-faults lint keys clean
+# Files of tests beside one another, those that run Snakemake first (see conftest.py).
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --maxprocesses 4 -n
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+
+.PHONY: smoke test test-random test-faults lint keys clean
 .DEFAULT_GOAL := smoke
 
 smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
@@ -10,10 +14,13 @@ smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
 	@echo "The report: $(CURDIR)/reports/smoke/report.html"
 
 test: .venv/installed  ## run the tests
-	$(BIN)/python -m pytest --ignore tests/faults --ignore tests/slurm
+	$(PYTEST) logical --durations 15 --ignore tests/faults --ignore tests/slurm
+
+test-random: .venv/installed  ## try each property on 500 fresh examples, or on those of a SEED
+	$(PYTEST) logical -m hypothesis --hypothesis-profile random --hypothesis-seed $(SEED)
 
 test-faults: .venv/installed  ## kill, starve and damage runs; start a SLURM cluster of one node (as root, on Debian)
-	$(BIN)/python -m pytest -rs tests/faults tests/slurm
+	$(PYTEST) 3 -rs --durations 15 tests/slurm tests/faults
 
 lint: .venv/installed  ## check style, types, import rules and the workflow
 	$(BIN)/ruff check .

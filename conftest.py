@@ -26,10 +26,23 @@ settings.register_profile("random", max_examples=500, print_blob=True, **_ALWAYS
 settings.load_profile("fixed")
 
 
-@pytest.fixture(scope="session")
-def chance_seed(request):
-    """The seed of ``--hypothesis-seed``, for tests that draw on their own; 0 without one."""
-    return int(request.config.getoption("hypothesis_seed") or 0)
+def pytest_collection_modifyitems(items):
+    """Put the tests that take longest first, so that no worker is left with them in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what passed tests have to tell; workers have no terminal of their own."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, text in report.user_properties:
+            if name == "told":
+                terminalreporter.write_line(text)
+
+
+@pytest.fixture
+def tell(record_property):
+    """Print a line after the session, if the test passes."""
+    return lambda text: record_property("told", text)
 
 
 @pytest.fixture(autouse=True)

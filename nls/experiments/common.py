@@ -32,6 +32,14 @@ class Resources(Settings):
     runtime: int = Field(60, ge=1, description="time limit of a job, minutes")
     gpu: int = Field(0, ge=0, description="GPUs of a job")
 
+    def memory_of(self, attempt: int) -> int:
+        """Return the MB of a job that is tried for the ``attempt``-th time; it grows with every attempt."""
+        return self.mem_mb * attempt
+
+    def runtime_of(self, attempt: int, longest: int) -> int:
+        """Return the minutes of an attempt, which grow too, up to the ``longest`` that partitions allow."""
+        return min(self.runtime * attempt, max(self.runtime, longest))
+
 
 class ExperimentConfig(Settings):
     """Settings of one experiment in a suite."""

@@ -22,7 +22,10 @@ WRITERS = {
 }
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["nls.experiments", "nls.reporting.report"])
+# torch imports torch._inductor for its first optimizer or deterministic kernel; a process that is forked has it.
+_context.set_forkserver_preload(
+    ["nls.cli", "nls.experiments", "nls.reporting.figure2", "nls.reporting.status", "torch._inductor"]
+)
 
 
 class Watched:

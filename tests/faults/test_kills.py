@@ -48,9 +48,10 @@ def test_kill_9_at_twenty_random_moments(
     undisturbed: dict[str, dict[str, str]],
     slow_server: str,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    tell: Callable[[str], None],
 ) -> None:
     seed = time.time_ns() % 100_000
+    print(f"seed {seed}")
     chance = random.Random(seed)
     targets = _targets(workspace, undisturbed, slow_server, tmp_path)
     hit: collections.Counter[str] = collections.Counter()
@@ -82,9 +83,10 @@ def test_kill_9_at_twenty_random_moments(
     for name, target in targets.items():
         compared += _finish_and_compare(name, target, workspace.folder, log)
 
-    with capsys.disabled():
-        print(f"\nkill -9: {hit.total()} kills (seed {seed}); in phase: {dict(hit)}")
-        print(f"killed: {dict(victims)}; {compared} results compared, all as undisturbed")
+    tell(
+        f"kill -9: {hit.total()} kills (seed {seed}); in phase: {dict(hit)}\n"
+        f"killed: {dict(victims)}; {compared} results compared, all as undisturbed"
+    )
     assert hit.total() == KILLS
     assert set(hit) >= set(PHASES) - {"starting"}, hit
 

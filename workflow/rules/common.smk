@@ -88,12 +88,12 @@ def run_files(experiment):
 
 
 def run_resources(experiment):
-    """What a job asks for; memory and time grow with every attempt, time up to what partitions allow."""
+    """What a job asks for, the more the more often it has failed."""
     asked = SUITE.experiment(experiment).resources
-    longest = max(asked.runtime, SUITE.config.max_runtime)
+    longest = SUITE.config.max_runtime
     return {
-        "mem_mb": lambda wildcards, attempt: asked.mem_mb * attempt,
-        "runtime": lambda wildcards, attempt: min(asked.runtime * attempt, longest),
+        "mem_mb": lambda wildcards, attempt: asked.memory_of(attempt),
+        "runtime": lambda wildcards, attempt: asked.runtime_of(attempt, longest),
         "gpu": asked.gpu,
     }
 
