@@ -296,6 +296,8 @@ LOOPS = {
     "TRADES": train_by("trades", eps=0.1, beta=1.0, steps=3),
     "ours": train_by("ours", eps_correct=0.1, eps_wrong=0.1, eps_attack=0.1, steps=3, lost_weight=1.0),
     "MMA": train_by("mma", eps_max=0.1, steps=3),
+    "MART": train_by("mart", eps=0.1, steps=3),
+    "DyART": train_by("dyart", radius=0.1, steps=3, burn_in_epochs=0),
     "large margin": train_by("large-margin", gamma=0.1),
     "Figure 2, cross-entropy": separate_by("cross_entropy"),
     "Figure 2, hinge": separate_by("hinge"),

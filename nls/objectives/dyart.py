@@ -61,7 +61,7 @@ class DyART:
     ) -> tuple[Tensor, Tensor, Bool[Tensor, " n"]]:
         """Return nearest boundary points, their weights, and which of them count; the weight of others is 0."""
 
-        def field(points: Tensor, labels: Tensor = labels) -> Tensor:
+        def field(points: Tensor, *context: Tensor) -> Tensor:
             return soft_class_margin(model(points), labels, self.temperature)
 
         start = uniform_in(*box(images, self.eps_start / 2), generator)
@@ -69,7 +69,7 @@ class DyART:
             with torch.no_grad():
                 inside = field(images) > 0
             nearest = nearest_beyond(field, images, start, steps=self.steps)
-            values, jacobian = values_and_jacobian(field, nearest.points, (labels,))
+            values, jacobian = values_and_jacobian(field, nearest.points)
         slope = jacobian[:, 0].flatten(1)
         step = (nearest.points - images).flatten(1)
         moved_most = step.abs() > 0.8 * step.abs().amax(dim=1, keepdim=True)
