@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_attack,
         _add_represent,
         _add_reconstruct,
+        _add_compare,
         _add_chamfer,
         _add_table,
         _add_figure,
@@ -269,6 +270,30 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     from nls.experiments.reconstruct_file import reconstruct_file
 
     reconstruct_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+
+
+def _add_compare(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("compare", help="print every measure of a mesh against the truth")
+    parser.add_argument("mesh", type=Path, metavar="A", help="a mesh")
+    parser.add_argument("truth", type=Path, metavar="B", help="the truth: a mesh or points")
+    parser.add_argument(
+        "--points", type=integer(1, 100_000_000), default=30_000, metavar="N", help="samples of each surface"
+    )
+    parser.add_argument(
+        "--f-share",
+        type=number(0, 1, above=True),
+        default=0.0025,
+        metavar="SHARE",
+        help="distance that the F-score counts as near, as a share of the diagonal of B's box; default: %(default)s",
+    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="S")
+    parser.set_defaults(verb=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from nls.experiments.reconstruct_file import compare_files
+
+    compare_files(**{name: value for name, value in vars(arguments).items() if name != "verb"})
 
 
 def _add_chamfer(verbs: argparse._SubParsersAction) -> None:

@@ -1,12 +1,12 @@
-"""``nls reconstruct`` and ``nls chamfer``: from files to files and figures."""
+"""``nls reconstruct``, ``nls compare`` and ``nls chamfer``: from files to files and figures."""
 
 import json
 import time
 from pathlib import Path
 
-from nls.errors import UserError
-from nls.geometry.files import read_cloud, read_mesh, require_writable, write_mesh
-from nls.geometry.metrics import chamfer_of_meshes
+from nls.geometry.clouds import read_cloud, read_surface
+from nls.geometry.files import read_mesh, require_writable, write_mesh
+from nls.geometry.metrics import chamfer_of_meshes, compare
 from nls.reconstruction import reconstruct
 from nls.reporting.render import write_preview
 
@@ -53,13 +53,23 @@ def reconstruct_file(
     )
 
 
+def compare_files(mesh: Path, truth: Path, points: int, f_share: float, seed: int) -> None:
+    """Print every measure of a mesh against the truth as JSON, lengths in their units.
+
+    ``truth`` is a mesh or a cloud. A measure that is not defined, see :func:`compare`, is left out.
+
+    Raises:
+        UserError: a file that cannot be read, or a first one that is no mesh.
+    """
+    figures = compare(read_mesh(mesh), read_surface(truth), points, seed, f_share)
+    print(json.dumps(figures, indent=2))
+
+
 def chamfer_files(first: Path, second: Path, points: int, seed: int) -> None:
     """Print the Chamfer distances of two meshes as JSON, in their units.
 
     Raises:
-        UserError: a file that is no mesh, or no points.
+        UserError: a file that is no mesh.
     """
-    if points < 1:
-        raise UserError(f"points must be at least 1, not {points}")
     distances = chamfer_of_meshes(read_mesh(first), read_mesh(second), points, seed)
     print(json.dumps({"l1": distances.l1, "l2": distances.l2}))

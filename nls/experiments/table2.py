@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from nls.data import load_scans, read_points
+from nls.data.landmarks import landmarks_of
 from nls.engine.files import written_whole
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream
@@ -15,7 +16,8 @@ from nls.engine.user_code import user_file
 from nls.errors import UserError
 from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
 from nls.geometry.files import read_mesh, write_mesh
-from nls.geometry.metrics import CHAMFER_POINTS, surface_metrics
+from nls.geometry.hands_and_face import detail_metrics
+from nls.geometry.metrics import compare
 from nls.reconstruction import Method, reconstruct_with
 from nls.reconstruction.api import MIN_RESOLUTION
 from nls.reconstruction.user_method import UserMethod
@@ -106,11 +108,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     if found.network is not None:
         run.save_weights(found.network.state_dict())
     run.data[spec.data] = {"scan": pair.name, "points": len(scan), "sum": float(np.abs(scan).sum())}
-    return {
-        **surface_metrics(found.mesh, truth, CHAMFER_POINTS, spec.seed),
-        **found.figures,
-        "points": found.points,
-        "components": found.topology.components,
-        "watertight": int(found.topology.watertight),
-        "euler": found.topology.euler,
-    }
+    figures = compare(found.mesh, truth, seed=spec.seed) | found.figures | {"points": found.points}
+    if (marks := landmarks_of(truth)) is not None:
+        figures |= detail_metrics(found.mesh, truth, marks.nose, marks.fingertips, spec.seed)
+    return figures

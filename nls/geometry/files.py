@@ -1,70 +1,34 @@
-"""Point clouds and meshes from files, and meshes into files, with bad input told in one line."""
+"""Meshes from files and into files, with bad input told in one line."""
 
-import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import trimesh
-from jaxtyping import Float64
 
 from nls.engine.files import written_whole
 from nls.errors import UserError
-from nls.geometry.metrics import sample_surface
 
-CLOUD_FORMATS = (".ply", ".obj", ".xyz", ".npy", ".npz")
-MESH_FORMATS = (".ply", ".obj", ".glb")
-FEWEST_POINTS = 100
-# Points taken from the surface where a mesh stands in for a cloud: the paper's 100K points of a scan.
-_SAMPLES = 100_000
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Points ``(n, 3)`` in the file's units; ``note`` says what was done to get them, if anything was."""
-
-    points: Float64[np.ndarray, "n 3"]
-    note: str | None = None
-
-
-def read_cloud(path: Path, seed: int = 0) -> Cloud:
-    """Read a point cloud: PLY, OBJ, XYZ (text, the first three columns), NPY or NPZ (its one array, or ``points``).
-
-    A mesh is sampled uniformly, and the note says so.
-
-    Raises:
-        UserError: the file is missing or unreadable, or holds no usable cloud (see :func:`check_points`).
-    """
-    _require_format(path, CLOUD_FORMATS)
-    _require_content(path)
-    if path.suffix.lower() in (".ply", ".obj"):
-        shape = _load(path)
-        if isinstance(shape, trimesh.Trimesh) and len(shape.faces):
-            check_points(np.asarray(shape.vertices, dtype=np.float64), str(path), fewest=4)
-            points, _ = sample_surface(shape, _SAMPLES, seed)
-            return Cloud(points, f"{path} is a mesh: took {_SAMPLES} points uniform on its surface")
-        points = np.asarray(getattr(shape, "vertices", np.empty((0, 3))))
-    else:
-        points = _read_table(path)
-    points = np.asarray(points, dtype=np.float64)
-    check_points(points, str(path))
-    return Cloud(points)
+MESH_FORMATS = (".ply", ".obj", ".stl", ".off", ".glb")
+WRITTEN_FORMATS = (".ply", ".obj", ".glb")
+# Formats that repeat a vertex for every face, or for every face with another texture.
+_REPEATING = (".stl", ".obj", ".glb")
 
 
 def read_mesh(path: Path) -> trimesh.Trimesh:
-    """Read a mesh: PLY, OBJ or GLB.
+    """Read a mesh: PLY, OBJ, STL, OFF or GLB; polygons are cut into triangles.
+
+    Vertices that STL, OBJ or GLB repeat at exactly the same place are one vertex.
 
     Raises:
         UserError: the file is missing or unreadable, or has no faces or coordinates that are not finite.
     """
-    _require_format(path, MESH_FORMATS)
-    _require_content(path)
-    shape = _load(path)
+    require_readable(path, MESH_FORMATS)
+    shape = load_shape(path)
     if not isinstance(shape, trimesh.Trimesh) or len(shape.faces) == 0:
         raise UserError(f"{path} has no faces: give a mesh")
     if not np.isfinite(shape.vertices).all():
         raise UserError(f"{path} has vertices that are not finite: remove them first")
-    return shape
+    return _with_shared_vertices(shape) if path.suffix.lower() in _REPEATING else shape
 
 
 def write_mesh(path: Path, mesh: trimesh.Trimesh) -> None:
@@ -75,7 +39,7 @@ def write_mesh(path: Path, mesh: trimesh.Trimesh) -> None:
         )
 
 
-def require_writable(path: Path, formats: tuple[str, ...] = MESH_FORMATS) -> None:
+def require_writable(path: Path, formats: tuple[str, ...] = WRITTEN_FORMATS) -> None:
     """Check, before any work, that a file of this name can be written.
 
     Raises:
@@ -86,34 +50,13 @@ def require_writable(path: Path, formats: tuple[str, ...] = MESH_FORMATS) -> Non
         raise UserError(f"{path}: the folder {path.parent} does not exist: create it or name another")
 
 
-def check_points(points: np.ndarray, source: str, fewest: int = FEWEST_POINTS) -> None:
-    """Check that points can be a surface's or a curve's.
+def require_readable(path: Path, formats: tuple[str, ...]) -> None:
+    """Check that a file has a known ending, is there and is not empty.
 
     Raises:
-        UserError: they are not rows of three, too few, not finite, all equal, or on one line.
+        UserError: one of these is not so.
     """
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise UserError(f"{source}: holds an array of shape {points.shape}: points are rows of x, y and z")
-    bad = int(np.count_nonzero(~np.isfinite(points).all(axis=1)))
-    if bad:
-        raise UserError(f"{source}: {bad} of {len(points)} points are not finite: remove them first")
-    if len(points) < fewest:
-        raise UserError(f"{source}: has {len(points)} points: at least {fewest} are needed")
-    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    # Relative to the coordinates too: points that differ by rounding only are equal.
-    scale = max(spread[0], np.abs(points).max() * np.sqrt(len(points)) * 1e-12)
-    if spread[0] <= 1e-9 * np.abs(points).max() * np.sqrt(len(points)):
-        raise UserError(f"{source}: all points are equal: there is no surface to find")
-    if spread[1] <= 1e-6 * scale:
-        raise UserError(f"{source}: all points lie on one line: there is no surface to find")
-
-
-def _require_format(path: Path, formats: tuple[str, ...]) -> None:
-    if path.suffix.lower() not in formats:
-        raise UserError(f"{path}: unknown format {path.suffix!r}: take one of {', '.join(formats)}")
-
-
-def _require_content(path: Path) -> None:
+    _require_format(path, formats)
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -122,32 +65,33 @@ def _require_content(path: Path) -> None:
         raise UserError(f"{path} is empty: give a file with points")
 
 
-def _load(path: Path) -> trimesh.Geometry:
-    # The readers of foreign formats raise whatever their parsing runs into.
+def load_shape(path: Path) -> trimesh.Geometry:
+    """Read whatever trimesh finds in a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         return trimesh.load(path, process=False, force="mesh" if path.suffix.lower() == ".glb" else None)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}: {reason}): export it again"
-        ) from error
+    except Exception as error:  # the readers of foreign formats raise whatever their parsing runs into
+        raise unreadable(path, error) from error
 
 
-def _read_table(path: Path) -> np.ndarray:
-    try:
-        if path.suffix.lower() == ".xyz":
-            table = np.loadtxt(path, ndmin=2)
-            if table.shape[1] < 3:
-                raise UserError(f"{path} has {table.shape[1]} columns: rows of x, y and z are needed")
-            return table[:, :3]
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content.astype(np.float64)
-        with content:
-            name = "points" if "points" in content.files else content.files[0]
-            if name != "points" and len(content.files) > 1:
-                raise UserError(f"{path} holds {', '.join(content.files)}: call the array of points 'points'")
-            return content[name].astype(np.float64)
-    except (ValueError, OSError, EOFError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{path} cannot be read ({reason}): export it again") from error
+def unreadable(path: Path, error: Exception) -> UserError:
+    """Return what to tell of a file that a reader failed on."""
+    reason = " ".join(str(error).split())[:100]
+    return UserError(f"{path} cannot be read ({type(error).__name__}: {reason}): export it again")
+
+
+def _require_format(path: Path, formats: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in formats:
+        raise UserError(f"{path}: unknown format {path.suffix!r}: take one of {', '.join(formats)}")
+
+
+def _with_shared_vertices(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """Return the mesh with one vertex for each place, and without faces that have lost their area by that."""
+    places, index = np.unique(np.asarray(mesh.vertices), axis=0, return_inverse=True)
+    faces = index.reshape(-1)[mesh.faces]
+    corners = np.sort(faces, axis=1)
+    whole = (corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2])
+    return trimesh.Trimesh(places, faces[whole], process=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import trimesh
 from skimage.measure import marching_cubes
@@ -19,11 +20,15 @@ class Topology:
         components: connected pieces.
         watertight: whether every edge has exactly two faces.
         euler: vertices − edges + faces: 2 for each sphere-like piece.
+        boundary_edges: edges with one face.
+        nonmanifold_edges: edges with three faces or more.
     """
 
     components: int
     watertight: bool
     euler: int
+    boundary_edges: int
+    nonmanifold_edges: int
 
     def __str__(self) -> str:
         pieces = "1 component" if self.components == 1 else f"{self.components} components"
@@ -32,7 +37,14 @@ class Topology:
 
 def topology(mesh: trimesh.Trimesh) -> Topology:
     """Count the pieces of a mesh and tell whether it is closed."""
-    return Topology(int(mesh.body_count), bool(mesh.is_watertight), int(mesh.euler_number))
+    _, faces_of_edge = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
+    return Topology(
+        int(mesh.body_count),
+        bool(mesh.is_watertight),
+        int(mesh.euler_number),
+        int(np.count_nonzero(faces_of_edge == 1)),
+        int(np.count_nonzero(faces_of_edge > 2)),
+    )
 
 
 def mesh_zero_level(field: Field, grid: Grid, device: torch.device | str = "cpu") -> trimesh.Trimesh:

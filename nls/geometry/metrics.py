@@ -1,15 +1,21 @@
-"""How far two surfaces, or two curves, are apart."""
+"""How far two surfaces are apart, by the measures of the field. docs/surfaces.md has their formulas."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pykdtree.kdtree import KDTree
 from scipy.spatial import cKDTree
 
+from nls.geometry.meshing import topology
+from nls.geometry.overlap import intersection_over_union
+
 CHAMFER_POINTS = 30_000
-F_SCORE_DISTANCE = 0.005
+# Of the diagonal of the truth's box: 5 mm for a person of 2 m.
+F_SCORE_SHARE = 0.0025
+
+Surface = trimesh.Trimesh | Float[np.ndarray, "n 3"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,8 @@ class Chamfer:
 
 def chamfer(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "m d"]) -> Chamfer:
     """Return the Chamfer distances of two clouds."""
-    l1 = (_l1_distances(first, second).mean() + _l1_distances(second, first).mean()) / 2
-    l2 = (_nearest(first, second)[0].mean() + _nearest(second, first)[0].mean()) / 2
-    return Chamfer(float(l1), float(l2))
+    onward, back = _Directed.between(first, second), _Directed.between(second, first)
+    return Chamfer((onward.l1 + back.l1) / 2, (onward.l2 + back.l2) / 2)
 
 
 def chamfer_of_meshes(
@@ -46,47 +51,143 @@ def sample_surface(
     return np.asarray(places), np.asarray(mesh.face_normals[faces])
 
 
-def surface_metrics(
-    mesh: trimesh.Trimesh, truth: trimesh.Trimesh, points: int = CHAMFER_POINTS, seed: int = 0
+def compare(
+    mesh: trimesh.Trimesh,
+    truth: Surface,
+    points: int = CHAMFER_POINTS,
+    seed: int = 0,
+    f_share: float = F_SCORE_SHARE,
 ) -> dict[str, float]:
-    """Compare a reconstruction with the ground truth by samples of both, in the units of the input.
+    """Return every measure of a mesh against the truth, which is a mesh or a cloud.
 
-    Returns:
-        ``chamfer_l1`` and ``chamfer_l2``; of the L2 distances, ``to_truth`` and ``from_truth`` (the directed
-        averages: what is there and should not be, what is missing), ``p95`` (the larger of the directed 95th
-        percentiles), ``hausdorff`` (the largest distance); ``normal_consistency`` (mean |cosine| with the
-        nearest point's normal, both directions); ``f_score`` at 5 mm if the unit is a metre; and
-        ``floor_l1``, ``floor_l2``: the Chamfer distances of two samples of the ground truth, which no
-        reconstruction can expect to beat.
+    With S a uniform sample of the mesh and T one of the truth, of ``points`` points each (a cloud gives at most so
+    many of its points), and d(x, Y) the distance from x to the nearest point of Y:
+
+    - ``to_truth_l1``, ``to_truth_l2``: mean of d(s, T) over S, in the L1 and L2 norm (what is there and should not
+      be); ``from_truth_l1``, ``from_truth_l2``: mean of d(t, S) over T (what is missing); ``chamfer_l1``,
+      ``chamfer_l2``: the means of the two directions, as in the paper.
+    - ``floor_l1``, ``floor_l2``: the Chamfer distances of two samples of the truth, which no mesh can expect to
+      beat.
+    - ``hausdorff``: the largest, ``hausdorff_95`` the larger of the two directed 95th percentiles, of the distances
+      from S to the truth itself and from T to the mesh itself.
+    - ``f_score``: the harmonic mean of the shares of these distances below ``f_share`` of the diagonal of the
+      truth's box.
+    - ``normal_consistency``: the mean of |cos| of the angle between the normals of a sample and of the other
+      surface's sample that is nearest to it, over S and T. Orientation does not count.
+    - ``iou``: see :func:`intersection_over_union`; where both meshes are closed.
+    - ``components``, ``watertight``, ``euler``, ``boundary_edges``, ``nonmanifold_edges``: of the mesh, see
+      :class:`nls.geometry.meshing.Topology`.
+
+    Distances are in the units of the input; all other measures do not depend on the scale. What is not defined (the
+    floor, normals and ``iou`` against a cloud; ``iou`` of an open mesh) is left out.
+
+    Args:
+        mesh: the surface to judge.
+        truth: a mesh, or points of the true surface.
+        points: samples of each surface.
+        seed: of the samples.
+        f_share: share of the diagonal that counts as near.
     """
-    sample, normals = sample_surface(mesh, points, seed)
-    goal, goal_normals = sample_surface(truth, points, seed + 1)
-    other, _ = sample_surface(truth, points, seed + 2)
-    onward, index = _nearest(sample, goal)
-    back, back_index = _nearest(goal, sample)
-    cosines = (normals * goal_normals[index]).sum(axis=1), (goal_normals * normals[back_index]).sum(axis=1)
-    precision, recall = ((distances < F_SCORE_DISTANCE).mean() for distances in (onward, back))
-    distances, floor = chamfer(sample, goal), chamfer(other, goal)
-    values = {
-        "chamfer_l1": distances.l1,
-        "chamfer_l2": distances.l2,
-        "to_truth": onward.mean(),
-        "from_truth": back.mean(),
-        "p95": max(np.quantile(onward, 0.95), np.quantile(back, 0.95)),
-        "hausdorff": max(onward.max(), back.max()),
-        "normal_consistency": np.mean([np.abs(part).mean() for part in cosines]),
-        "f_score": 2 * precision * recall / max(precision + recall, np.finfo(float).tiny),
-        "floor_l1": floor.l1,
-        "floor_l2": floor.l2,
+    goal = truth.vertices if isinstance(truth, trimesh.Trimesh) else truth
+    centre, diagonal = goal.mean(axis=0), float(np.linalg.norm(np.ptp(goal, axis=0)))
+    found, wanted = _Side.of(mesh, centre, diagonal), _Side.of(truth, centre, diagonal)
+    here, there = found.sample(points, seed), wanted.sample(points, seed + 1)
+
+    onward, back = _Directed.between(here.points, there.points), _Directed.between(there.points, here.points)
+    lengths = {
+        "chamfer_l1": (onward.l1 + back.l1) / 2,
+        "chamfer_l2": (onward.l2 + back.l2) / 2,
+        "to_truth_l1": onward.l1,
+        "to_truth_l2": onward.l2,
+        "from_truth_l1": back.l1,
+        "from_truth_l2": back.l2,
     }
-    return {name: float(value) for name, value in values.items()}
+    to_truth = distances_to(wanted.surface, here.points)
+    from_truth = distances_to(found.surface, there.points)
+    lengths["hausdorff"] = max(to_truth.max(), from_truth.max())
+    lengths["hausdorff_95"] = max(np.quantile(to_truth, 0.95), np.quantile(from_truth, 0.95))
+    values: dict[str, float] = {"f_score": _f_score(to_truth, from_truth, f_share)}
+    if isinstance(truth, trimesh.Trimesh):
+        floor = chamfer(wanted.sample(points, seed + 2).points, there.points)
+        lengths |= {"floor_l1": floor.l1, "floor_l2": floor.l2}
+        cosines = (
+            (here.normals * there.normals[onward.nearest]).sum(axis=1),
+            (there.normals * here.normals[back.nearest]).sum(axis=1),
+        )
+        values["normal_consistency"] = float(np.mean([np.abs(part).mean() for part in cosines]))
+        if mesh.is_watertight and truth.is_watertight:
+            values["iou"] = intersection_over_union(mesh, truth)
+    kind = topology(mesh)
+    counts = {
+        "components": kind.components,
+        "watertight": int(kind.watertight),
+        "euler": kind.euler,
+        "boundary_edges": kind.boundary_edges,
+        "nonmanifold_edges": kind.nonmanifold_edges,
+    }
+    lengths = {name: float(length) * diagonal for name, length in lengths.items()}
+    return lengths | {name: float(value) for name, value in values.items()} | counts
+
+
+def distances_to(surface: Surface, queries: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+    """Return the distance from each query to the nearest point of a mesh's triangles, or of a cloud."""
+    queries = np.ascontiguousarray(queries, dtype=np.float64)
+    if not isinstance(surface, trimesh.Trimesh):
+        return _nearest(queries, surface)[0]
+    import igl
+
+    vertices = np.ascontiguousarray(surface.vertices, dtype=np.float64)
+    faces = np.ascontiguousarray(surface.faces, dtype=np.int64)
+    return np.sqrt(igl.point_mesh_squared_distance(queries, vertices, faces)[0])
+
+
+@dataclass(frozen=True)
+class _Sample:
+    points: Float[np.ndarray, "n 3"]
+    normals: Float[np.ndarray, "n 3"]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two surfaces, in coordinates in which the diagonal of the truth's box is 1."""
+
+    surface: Surface
+
+    @classmethod
+    def of(cls, surface: Surface, centre: np.ndarray, diagonal: float) -> "_Side":
+        if isinstance(surface, trimesh.Trimesh):
+            vertices = (np.asarray(surface.vertices) - centre) / diagonal
+            return cls(trimesh.Trimesh(vertices, surface.faces, process=False))
+        return cls((surface - centre) / diagonal)
+
+    def sample(self, points: int, seed: int) -> _Sample:
+        if isinstance(self.surface, trimesh.Trimesh):
+            return _Sample(*sample_surface(self.surface, points, seed))
+        chosen = np.random.default_rng(seed).permutation(len(self.surface))[:points]
+        return _Sample(self.surface[chosen], np.empty((0, 3)))
+
+
+def _f_score(to_truth: np.ndarray, from_truth: np.ndarray, distance: float) -> float:
+    precision, recall = float((to_truth < distance).mean()), float((from_truth < distance).mean())
+    return 2 * precision * recall / max(precision + recall, np.finfo(float).tiny)
+
+
+@dataclass(frozen=True)
+class _Directed:
+    """The average distances from one cloud to another, and the index of the nearest point in the L2 norm."""
+
+    l1: float
+    l2: float
+    nearest: Int[np.ndarray, " n"]
+
+    @classmethod
+    def between(cls, queries: np.ndarray, cloud: np.ndarray) -> "_Directed":
+        l1 = cKDTree(cloud).query(queries, p=1, workers=-1)[0]
+        l2, index = _nearest(queries, cloud)
+        return cls(float(l1.mean()), float(l2.mean()), index)
 
 
 def _nearest(queries: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the L2 distance to the nearest point of the cloud, and its index."""
     distances, index = KDTree(np.ascontiguousarray(cloud)).query(np.ascontiguousarray(queries))
     return distances, index.astype(np.int64)
-
-
-def _l1_distances(queries: np.ndarray, cloud: np.ndarray) -> np.ndarray:
-    return cKDTree(cloud).query(queries, p=1, workers=-1)[0]

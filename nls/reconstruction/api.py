@@ -11,7 +11,7 @@ from torch import nn
 from nls.engine.devices import choose_device
 from nls.engine.seeds import numpy_stream, stream_seed
 from nls.errors import UserError
-from nls.geometry.files import check_points
+from nls.geometry.clouds import check_points
 from nls.geometry.meshing import Topology, largest_component, topology
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.methods import METHODS, Method

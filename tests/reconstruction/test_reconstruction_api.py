@@ -9,7 +9,7 @@ import trimesh
 from nls import reconstruct
 from nls.cli import main
 from nls.errors import RunError, UserError
-from nls.geometry.metrics import surface_metrics
+from nls.geometry.metrics import compare
 from nls.networks.implicit import ImplicitMLP
 from nls.reconstruction import reconstruct_with
 from nls.reconstruction.levelset import LevelSet, Sampling, level_set_loss
@@ -46,7 +46,7 @@ def fitted(name):
 def test_sphere_and_torus_are_near_the_floor_and_the_field_near_the_distance(name, truth, euler, steepness):
     found = fitted(name)
     assert (found.topology.components, found.topology.watertight, found.topology.euler) == (1, True, euler)
-    metrics = surface_metrics(found.mesh, truth, 10_000)
+    metrics = compare(found.mesh, truth, 10_000)
     assert metrics["chamfer_l2"] < 1.5 * metrics["floor_l2"]
     assert found.figures["eikonal_error"] < steepness
 
@@ -67,7 +67,7 @@ def test_same_mesh_wherever_and_however_large_the_input_is():
     here, there = fitted("torus"), small(points * scale + shift)
     np.testing.assert_allclose(there.mesh.bounds, here.mesh.bounds * scale + shift, atol=0.01 * scale)
     returned = trimesh.Trimesh((there.mesh.vertices - shift) / scale, there.mesh.faces)
-    metrics = surface_metrics(returned, here.mesh, 10_000)
+    metrics = compare(returned, here.mesh, 10_000)
     assert metrics["chamfer_l2"] < 1.2 * metrics["floor_l2"]
 
 
@@ -75,7 +75,7 @@ def test_a_turned_input_gives_the_turned_mesh():
     points = cloud(TORUS)
     turn = trimesh.transformations.rotation_matrix(1.0, [1, 2, 3])[:3, :3]
     turned = small(points @ turn.T).mesh
-    metrics = surface_metrics(trimesh.Trimesh(turned.vertices @ turn, turned.faces), TORUS, 10_000)
+    metrics = compare(trimesh.Trimesh(turned.vertices @ turn, turned.faces), TORUS, 10_000)
     assert metrics["chamfer_l2"] < 1.5 * metrics["floor_l2"]
 
 

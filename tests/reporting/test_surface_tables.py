@@ -13,7 +13,9 @@ from nls.reporting.runs import Evidence
 matplotlib.use("Agg")
 
 METRICS = {
-    **dict.fromkeys(("to_truth", "from_truth", "p95", "hausdorff", "floor_l1", "floor_l2"), 0.004),
+    **dict.fromkeys(
+        ("to_truth_l2", "from_truth_l2", "hausdorff_95", "hausdorff", "floor_l1", "floor_l2"), 0.004
+    ),
     **dict.fromkeys(("normal_consistency", "f_score"), 0.5),
     **dict.fromkeys(("watertight", "components", "euler"), 1),
 }
