@@ -1,5 +1,6 @@
 """The training loop of the classifiers (Section 5.2), shared by the experiments that need one."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nls.attacks import Ball, channels_last, is_correct, pgd
+from nls.attacks import channels_last
 from nls.data import ImageDataset, Split
 from nls.data.augment import CropFlip
 from nls.engine.runs import Run
@@ -17,6 +18,8 @@ from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
 from nls.engine.user_code import is_user_code
+from nls.errors import UserError
+from nls.experiments.kept_weights import KeptWeights, robustness
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
 from nls.objectives.base import ClassifierLoss, Moment
 
@@ -39,12 +42,28 @@ class Training(Settings):
     epochs: int = Field(ge=1, description="passes over the training images")
     batch_size: int = Field(128, ge=1, description="images of a step; a last smaller batch is left out")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="sgd has momentum 0.9")
-    learning_rate: float = Field(gt=0, description="at the start")
+    learning_rate: float = Field(gt=0, description="at the start; with schedule cyclic, the largest")
     weight_decay: float = Field(0.0, ge=0, description="as an L2 penalty")
+    schedule: Literal["milestones", "cosine", "cyclic"] = Field(
+        "milestones",
+        description="cosine: to 0; cyclic: linearly up from 0 over two fifths of the steps, then down to 0",
+    )
     milestones: list[int] = Field(
-        [], description="epochs after which the learning rate is multiplied by decay"
+        [], description="epochs after which the learning rate is multiplied by decay (schedule milestones)"
     )
     decay: float = Field(0.5, gt=0, le=1, description="factor of the learning rate at a milestone")
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay a step of the running average of the weights, which is kept; 0: none",
+    )
+    held_out: int = Field(
+        0,
+        ge=0,
+        description="images of the training set that are not trained on: the epoch is kept whose network withstands "
+        "ten steps of PGD on most of them; 0: the last epoch",
+    )
     augment: bool = Field(False, description="random crop with padding 4 and horizontal flip")
     train_images: int | None = Field(None, ge=1, description="random part of the training set; null: all")
     compile: bool = Field(False, description="compile the network for training with torch.compile")
@@ -78,7 +97,11 @@ def train(
 
     Images stay on the device as bytes; batches, augmentation and the search for adversarial points are made
     there. Each epoch's row of the history has the mean loss, and accuracies on the epoch's last batch: clean, and
-    under ten steps of PGD on the margin within ``eps``. The weights are saved at the end.
+    under ten steps of PGD on the margin within ``eps``. The weights to keep (:class:`KeptWeights`) are saved at the
+    end.
+
+    Raises:
+        UserError: the part of the training set is not larger than ``held_out`` and a batch.
     """
     device = run.device
     torch.manual_seed(stream_seed(seed, "network"))
@@ -87,17 +110,26 @@ def train(
         if parameter.dim() == 4:
             parameter.data = channels_last(parameter.data)
     optimizer = _optimizer(network, training)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, training.milestones, training.decay)
+    rows = numpy_stream(seed, "subset").permutation(len(data.train.labels))[: training.train_images]
+    kept_out, rows = rows[: training.held_out], rows[training.held_out :]
+    if len(rows) < training.batch_size:
+        raise UserError(
+            f"{len(rows)} images are left to train on, fewer than a batch of {training.batch_size}: take more "
+            "train_images, a smaller batch_size, or fewer held_out"
+        )
+    images, labels = images_of(data.train, rows, device)
+    batches = len(images) // training.batch_size
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, training, batches))
+    judged, judged_labels = images_of(data.train, kept_out, device)
+    kept = KeptWeights(network, training.average, (judged.float() / 255, judged_labels), eps, seed)
     search = torch_stream(seed, "search", device=device)
     parts: Mapping[str, Part] = {
         "network": network,
         "optimizer": optimizer,
         "schedule": schedule,
+        "kept": kept,
         "search": search,
     }
-    rows = numpy_stream(seed, "subset").permutation(len(data.train.labels))[: training.train_images]
-    images, labels = images_of(data.train, rows, device)
-    batches = len(images) // training.batch_size
     saved = run.resume() or {"step": 0, "loss": 0.0, "parts": None}
     if saved["parts"] is not None:
         restore(parts, saved["parts"])
@@ -113,10 +145,13 @@ def train(
         chosen = order[batch * training.batch_size : (batch + 1) * training.batch_size]
         points = images[chosen] if augmentation is None else augmentation(images[chosen], chosen)
         points = points.float() / 255
+        rate = optimizer.param_groups[0]["lr"]
         optimizer.zero_grad()
         loss = method(compiled, points, labels[chosen], Moment(step / batches, search))
         loss.backward()
         optimizer.step()
+        schedule.step()
+        kept.step()
         unseen.append(loss.detach())
         if len(unseen) == _LOOK or batch + 1 == batches:
             for number, value in enumerate(_values(unseen), step + 1 - len(unseen)):
@@ -124,16 +159,17 @@ def train(
             run.progress.show(loss=value)
             unseen.clear()
         if batch + 1 == batches:
-            rate = optimizer.param_groups[0]["lr"]
-            accuracies = _accuracies(network, points, labels[chosen], eps, seed)
+            figures = robustness(network, points, labels[chosen], eps, seed)
             run.history.append(
-                {"epoch": epoch + 1, "learning_rate": rate, "loss": total / batches} | accuracies
+                {"epoch": epoch + 1, "learning_rate": rate, "loss": total / batches}
+                | {f"train_{name}": value for name, value in figures.items()}
+                | kept.end_epoch()
             )
-            schedule.step()
             total = 0.0
         run.offer(partial(_state, step + 1, total, unseen, parts))
-    run.save_weights(network.state_dict())
-    return network.eval(), partial(_state, training.epochs * batches, 0.0, [], parts)
+    result = kept.result()
+    run.save_weights(result.state_dict())
+    return result, partial(_state, training.epochs * batches, 0.0, [], parts)
 
 
 def _state(step: int, total: float, unseen: list[Tensor], parts: Mapping[str, Part]) -> dict[str, Any]:
@@ -145,24 +181,23 @@ def _values(losses: list[Tensor]) -> list[float]:
     return torch.stack(losses).tolist() if losses else []
 
 
+def _rate(training: Training, batches: int, step: int) -> float:
+    """Return the factor of the learning rate at a step."""
+    share = step / (training.epochs * batches)
+    match training.schedule:
+        case "cosine":
+            return (1 + math.cos(math.pi * min(share, 1.0))) / 2
+        case "cyclic":
+            return max(min(share / 0.4, (1 - share) / 0.6), 0.0)
+        case _:
+            return training.decay ** sum(step >= epoch * batches for epoch in training.milestones)
+
+
 def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     parameters, rate, decay = network.parameters(), training.learning_rate, training.weight_decay
     if training.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
     return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
-
-
-def _accuracies(
-    network: nn.Module, images: Tensor, labels: Tensor, eps: float, seed: int
-) -> dict[str, float]:
-    ball = Ball(eps)
-    start = ball.random(images, torch_stream(seed, "history", device=images.device))
-    attacked = pgd(network, images, labels, ball, start, loss="margin", steps=10, step_size=eps / 5)
-    clean = is_correct(network, images, labels)
-    return {
-        "train_accuracy": float(clean.double().mean()),
-        "train_robust_accuracy": float((clean & ~attacked.broken).double().mean()),
-    }
 
 
 def weights_file(directory: Path) -> Path:

@@ -99,7 +99,7 @@ def test_a_run_trains_attacks_and_repeats(tmp_path, monkeypatch):
 def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "once.py").write_text(INTERRUPTING)
-    method = {"method": "once.py:Once"}
+    method = {"method": "once.py:Once", "training": TRAINING | {"average": 0.9, "held_out": 64}}
     through = specs(tmp_path, a=method)["a"]
     stopped = specs(tmp_path, a=method | {"settings": {"flag": "asked"}})["a"]
     assert through.run == "digits-convnet-small-once"
