@@ -46,7 +46,7 @@ def difference_line(compared: Compared) -> dict[str, Any]:
         "ours": compared.ours,
         "other": compared.other,
         "measure": compared.measure,
-        "paper": compared.paper,
+        "difference (paper)": compared.paper,
     }
     for source in ("reference", "here"):
         found = compared.found.get(source)
@@ -62,17 +62,21 @@ def difference_line(compared: Compared) -> dict[str, Any]:
     return line
 
 
+def how_to_read(table: Literal["table1", "table2"]) -> str:
+    """Return what the differences, intervals and verdicts mean."""
+    return (
+        f"{_HEAD[table]}, with the 95% interval of Student's t. A claim is reproduced if the whole interval agrees "
+        f"with it, not reproduced if the whole interval contradicts it, otherwise undecided; one {_PAIRED[table]} "
+        "decides nothing."
+    )
+
+
 def claim_notes(table: Literal["table1", "table2"], compared: Sequence[Compared]) -> list[str]:
     """Return how to read the verdicts, and one line for each claim: its verdict, the figures, and its source."""
     claimed = [one for one in compared if one.claim is not None]
     if not claimed:
         return []
-    head = (
-        f"{_HEAD[table]}, with the 95% interval of Student's t. A claim is reproduced if the whole interval agrees "
-        f"with it, not reproduced if the whole interval contradicts it, otherwise undecided; one {_PAIRED[table]} "
-        "decides nothing."
-    )
-    return [head, *(_claim_note(table, one) for one in claimed)]
+    return [how_to_read(table), *(_claim_note(table, one) for one in claimed)]
 
 
 def _claim_note(table: str, compared: Compared) -> str:

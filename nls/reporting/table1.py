@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nls.reporting import independent
 from nls.reporting.claims import OURS, find_claim, table1_claims
-from nls.reporting.differences import Compared, claim_notes, difference_line
+from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
 from nls.reporting.runs import Evidence, missing_notes, read_run
 from nls.reporting.statistics import Spread, paired_difference, spread
 
@@ -154,7 +154,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
             ]
         if any(len(seeds) > 1 for rows in sources.values() for seeds in rows.values()):
             for source in sources:
-                line[f"seeds ({source})"] = len(found.get(source, {}))
+                line[f"seeds ({source})"] = len(found[source]) if source in found else None
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     notes = [FLAG, *doubts] if doubts else []
@@ -169,7 +169,7 @@ def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return ours minus every other row of the same dataset and network, in points, paired by seed."""
     compared = _comparisons(_sources(evidence))
     frame = pd.DataFrame([difference_line(one) for one in compared]).dropna(axis="columns", how="all")
-    return frame, claim_notes("table1", compared) + missing_notes(evidence.missing("table1"))
+    return frame, [how_to_read("table1"), *missing_notes(evidence.missing("table1"))]
 
 
 def _sources(evidence: Evidence) -> dict[str, dict[Key, Seeds]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nls.reporting.claims import OURS, TABLE2, find_claim
-from nls.reporting.differences import Compared, claim_notes, difference_line
+from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
 from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
 from nls.reporting.statistics import paired_difference, spread
 
@@ -69,7 +69,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
             line[f"scans ({source})"] = len(_by_scan(runs, "chamfer_l2")) if runs else 0
             if several:
-                line[f"seeds ({source})"] = len(_seeds(runs)) if runs else 0
+                line[f"seeds ({source})"] = len(_seeds(runs)) if runs else None
         shown = mine.get(name) or kept.get(name)
         if shown:
             for title, key, factor in _FURTHER:
@@ -93,7 +93,7 @@ def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         }
     )
     frame = pd.DataFrame([difference_line(one) for one in compared]).dropna(axis="columns", how="all")
-    return frame, claim_notes("table2", compared) + missing_notes(evidence.missing("table2"))
+    return frame, [how_to_read("table2"), *missing_notes(evidence.missing("table2"))]
 
 
 def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:

@@ -13,7 +13,8 @@ def terminal_text(frame: pd.DataFrame, notes: Sequence[str], width: int) -> str:
     """Return a table of texts and its notes in lines of at most ``width`` columns, as far as a cell is not wider.
 
     A column with one value in all rows is told above the table. What a column's name has in brackets (its source)
-    goes below the name. A table that is too wide goes on in further blocks, each with the first column again.
+    goes below the name. A table that is too wide goes on in further blocks, each with the columns that name a row:
+    those in front of the first one with a source, as far as they take no more than half the width.
     """
     shared = [
         name for name in frame if len(frame) > 1 and frame[name].nunique() == 1 and frame[name].iloc[0] != ""
@@ -22,7 +23,8 @@ def terminal_text(frame: pd.DataFrame, notes: Sequence[str], width: int) -> str:
     lines = [f"{name}: {frame[name].iloc[0]}" for name in shared]
     lines += [""] if shared and len(shown.columns) else []
     columns = [_lines_of(str(name), list(shown.iloc[:, place])) for place, name in enumerate(shown.columns)]
-    for number, block in enumerate(_blocks(columns, width)):
+    names = next((place for place, name in enumerate(shown.columns) if " (" in str(name)), 1)
+    for number, block in enumerate(_blocks(columns, names, width)):
         lines += [""] if number else []
         lines += [_GAP.join(cells).rstrip() for cells in zip(*block, strict=True)]
     if frame.empty:
@@ -43,19 +45,22 @@ def _lines_of(name: str, cells: Sequence[str]) -> list[str]:
     return [*padded[:2], "─" * width, *padded[2:]]
 
 
-def _blocks(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:
-    """Share the columns out into blocks that fit; the first column stands in each."""
-    block: list[list[str]] = []
-    for column in columns:
-        if (
-            len(block) > 1
-            and sum(_width(part[0]) + len(_GAP) for part in (*block, column)) - len(_GAP) > width
-        ):
+def _blocks(columns: Sequence[list[str]], names: int, width: int) -> Iterator[list[list[str]]]:
+    """Share the columns out into blocks that fit; the first ``names`` stand in each."""
+    while names > 1 and _total(columns[:names]) > width / 2:
+        names -= 1
+    block = list(columns[:names])
+    for column in columns[names:]:
+        if len(block) > names and _total([*block, column]) > width:
             yield block
-            block = [columns[0]]
+            block = list(columns[:names])
         block.append(column)
     if block:
         yield block
+
+
+def _total(columns: Sequence[list[str]]) -> int:
+    return sum(_width(column[0]) for column in columns) + len(_GAP) * (len(columns) - 1)
 
 
 def _padded(text: str, width: int, right: bool) -> str:

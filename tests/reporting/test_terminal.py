@@ -1,0 +1,43 @@
+import pandas as pd
+
+from nls.reporting.terminal import terminal_text
+
+FRAME = pd.DataFrame(
+    {
+        "dataset": ["digits", "digits"],
+        "method": ["standard", "ours"],
+        "ε": ["", "0.3"],
+        "clean (paper)": ["", "99.35"],
+        "clean (here)": ["97.00 ± 0.50", "96.00 ± 1.25"],
+        "min (here)": ["0.00 ± 0.00", "60.12 ± 3.00"],
+    }
+)
+
+
+def test_a_wide_table_goes_on_below_with_the_names_of_its_rows():
+    assert terminal_text(FRAME, ["a note that is longer than the line"], 36).splitlines() == [
+        "dataset: digits",
+        "",
+        "method      ε  clean         clean",
+        "               paper          here",
+        "────────  ───  ─────  ────────────",
+        "standard              97.00 ± 0.50",
+        "ours      0.3  99.35  96.00 ± 1.25",
+        "",
+        "method      ε           min",
+        "                       here",
+        "────────  ───  ────────────",
+        "standard        0.00 ± 0.00",
+        "ours      0.3  60.12 ± 3.00",
+        "",
+        "- a note that is longer than the",
+        "  line",
+    ]
+
+
+def test_a_table_that_fits_is_one_block():
+    assert len(terminal_text(FRAME, [], 80).splitlines()) == 2 + 3 + 2
+
+
+def test_an_empty_table_says_so():
+    assert terminal_text(pd.DataFrame(), ["missing: a"], 80) == "No run is complete.\n\n- missing: a"
