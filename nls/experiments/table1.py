@@ -27,12 +27,13 @@ from nls.attacks import (
 )
 from nls.attacks.report import PGD_ATTACKS
 from nls.data import IMAGE_SETS, load_images
+from nls.engine.finished import METRICS
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name
 from nls.engine.user_code import is_user_code, short_name, user_file
 from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
-from nls.experiments.training import NetworkName, Training, images_of, train
+from nls.experiments.training import NetworkName, Training, images_of, train, weights_file
 from nls.objectives.classifiers import METHODS, make_method
 
 
@@ -81,10 +82,11 @@ class Row(Settings):
     dataset: str = Field(description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file")
     network: NetworkName = Field(description="a classifier of nls.networks.classifiers, or file.py:Factory")
     method: str = Field(
-        description="standard, madry, trades, ours, mma, mart, dyart, large-margin, or file.py:Class"
+        description="standard, madry, trades, ours, mma, mart, hat, dyart, large-margin, or file.py:Class"
     )
     eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
     settings: dict[str, Any] = Field({}, description="arguments of the method's class")
+    helper: str | None = Field(None, description="run of table1 whose network helps (method hat)")
     training: Training = Field(description="how the network is trained")
 
     @field_validator("method")
@@ -133,9 +135,19 @@ class Spec(RunSpec):
         return [self.row.dataset] if self.row.dataset in IMAGE_SETS else []
 
     def files_read(self) -> list[str]:
-        """Return the files of a user's network and method, and a dataset given by path."""
+        """Return the files of a user's network and method, the helper's run, and a dataset given by path."""
         files = [user_file(name) for name in (self.row.network, self.row.method) if is_user_code(name)]
+        files += [str(self._helper_directory / METRICS)] if self.row.helper else []
         return list(dict.fromkeys(files)) + ([] if self.row.dataset in IMAGE_SETS else [self.row.dataset])
+
+    @property
+    def _helper_directory(self) -> Path:
+        return Path("results") / self.suite / "table1" / str(self.row.helper)
+
+    def method_settings(self) -> dict[str, Any]:
+        """Return the arguments of the method's class, the weights of the helper's run among them."""
+        helper = {"helper": str(weights_file(self._helper_directory))} if self.row.helper else {}
+        return self.row.settings | helper
 
     def summary(self) -> str:
         """Return the settings of the training in one line."""
@@ -162,7 +174,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     row, plan = spec.row, spec.attacks
     data = load_images(row.dataset, Path(spec.data_root))
     run.data[row.dataset] = data.fingerprint
-    method = make_method(row.method, row.settings)
+    method = make_method(row.method, spec.method_settings())
     network, state = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
 
     def carry_out(work: str, do: Callable[[], Tensor]) -> Tensor:

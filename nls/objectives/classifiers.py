@@ -9,6 +9,7 @@ from nls.objectives.base import ClassifierLoss
 from nls.objectives.binary import make_loss
 from nls.objectives.cross_entropy import Standard
 from nls.objectives.dyart import DyART
+from nls.objectives.hat import HAT
 from nls.objectives.large_margin import LargeMargin
 from nls.objectives.madry import Madry
 from nls.objectives.mart import MART
@@ -23,6 +24,7 @@ METHODS: Mapping[str, type] = {
     "ours": RobustLevelSets,
     "mma": MMA,
     "mart": MART,
+    "hat": HAT,
     "dyart": DyART,
     "large-margin": LargeMargin,
 }

@@ -114,6 +114,17 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "stopped" / "provenance.json").read_text())["interruptions"] == 1
 
 
+def test_the_network_of_another_run_helps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hat = {"method": "hat", "helper": "digits-convnet-small-standard", "settings": {"eps": 0.1, "steps": 2}}
+    found = specs(tmp_path, standard={"method": "standard"}, hat=hat)
+    helper = tmp_path / "results/test/table1/digits-convnet-small-standard"
+    assert found["hat"].files_read() == [str(helper.relative_to(tmp_path) / "metrics.json")]
+    for spec in found.values():
+        carried_out(spec, helper.with_name(spec.run))
+    assert (helper.with_name("digits-convnet-small-hat") / "metrics.json").exists()
+
+
 def test_a_run_stopped_in_its_attacks_repeats_none_that_was_done(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spec = specs(tmp_path, a={"method": "standard"})["a"]

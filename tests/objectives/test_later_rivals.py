@@ -5,9 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nls.errors import UserError
 from nls.levelset import class_margin, soft_class_margin
 from nls.objectives.base import Moment
 from nls.objectives.dyart import DyART
+from nls.objectives.hat import HAT
 from nls.objectives.mart import MART, boosted_cross_entropy
 
 
@@ -56,6 +58,37 @@ def test_the_soft_margin_is_smooth_and_little_below_the_margin():
     gap = class_margin(logits, labels) - soft_class_margin(logits, labels, 5.0)
     assert (gap >= 0).all()
     assert (gap <= torch.log(torch.tensor(9.0)) / 5).all()
+
+
+def test_hat_equals_its_closed_form(binary, tmp_path):
+    model, images, labels = binary
+    helper = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    torch.save(helper.state_dict(), tmp_path / "helper.pt")
+    method = HAT(
+        eps=0.05, helper=str(tmp_path / "helper.pt"), beta=3, gamma=0.7, reach=2, steps=10, step_size=0.05
+    )
+    loss = method(model, images, labels, moment())
+    # The divergence grows away from the image, to either side along w_0 − w_1; with the side, the corner is known.
+    weights = (model[1].weight[0] - model[1].weight[1]).sign().reshape(1, 1, 2, 2)
+    losses = []
+    for side in (-1.0, 1.0):
+        other = images + 0.05 * side * weights
+        natural = model(images).softmax(1)
+        kl = (natural * (natural / model(other).softmax(1)).log()).sum(1)
+        beyond = functional.cross_entropy(
+            model(images + 0.1 * side * weights), helper(other).argmax(1), reduction="none"
+        )
+        losses.append(3 * kl + 0.7 * beyond)
+    plain = functional.cross_entropy(model(images), labels)
+    low, high = torch.stack(losses).amin(0).mean() + plain, torch.stack(losses).amax(0).mean() + plain
+    assert low.item() - 1e-4 <= loss.item() <= high.item() + 1e-4
+    assert sum(parameter.requires_grad for parameter in model.parameters()) == 2
+
+
+def test_hat_without_its_helper_is_one_line(binary):
+    model, images, labels = binary
+    with pytest.raises(UserError, match="no such file of weights"):
+        HAT(eps=0.1, helper="nowhere.pt")(model, images, labels, moment())
 
 
 def test_dyart_moves_the_boundary_as_the_distances_derivative_says(binary):
