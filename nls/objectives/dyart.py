@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.attacks import nearest_beyond, under_attack
-from nls.levelset import rows_where, soft_class_margin, values_and_jacobian
-from nls.objectives.base import Moment, box, uniform_in
+from nls.levelset import soft_class_margin, values_and_jacobian
+from nls.objectives.base import Moment, box, rows_to_train_on, uniform_in
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class DyART:
         if moment.epoch < self.burn_in_epochs:
             return clean
         points, weights, counted = self._boundary(model, images, labels, moment.generator)
-        rows = rows_where(counted)
+        rows = rows_to_train_on(model, counted)
         if len(rows) == 0:
             return clean
         margins = soft_class_margin(model(points[rows]), labels[rows], self.temperature)

@@ -286,7 +286,6 @@ def test_a_gpu_takes_all_rows_and_gets_the_same_loss(name, normalised, tmp_path,
         "nls.levelset.newton",
         "nls.levelset.false_position",
         "nls.objectives.base",
-        "nls.objectives.dyart",
     ):
         monkeypatch.setattr(sys.modules[module], "rows_where", lambda flags: torch.arange(len(flags)))
     for one, other in zip(loss_and_gradients(), on_a_cpu, strict=True):
