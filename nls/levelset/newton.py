@@ -63,14 +63,13 @@ def project(
     if max_iterations < 0:
         raise ValueError(f"max_iterations must not be negative, not {max_iterations}")
     points = points.detach().clone()
-    if known is None:
-        known = values_and_jacobian(field, points, context)
-    levels, jacobian = (value.clone() for value in known)
+    levels, jacobian = values_and_jacobian(field, points, context) if known is None else known
     target = (
         level.to(levels).expand_as(levels) if isinstance(level, Tensor) else torch.full_like(levels, level)
     )
     moving = torch.arange(len(points), device=points.device)
-    found = levels, jacobian
+    at, found = points, (levels, jacobian)
+    levels, jacobian = levels.clone(), jacobian.clone()
     for _ in range(max_iterations):
         residual = found[0] - target[moving]
         step, regular = minimal_norm_solution(found[1], residual)
@@ -80,9 +79,9 @@ def project(
         moving = moving[chosen]
         if len(moving) == 0:
             break
-        points[moving] -= step[chosen]
-        found = values_and_jacobian(field, points[moving], [rows[moving] for rows in context])
-        levels[moving], jacobian[moving] = found
+        at = at[chosen] - step[chosen]
+        found = values_and_jacobian(field, at, [rows[moving] for rows in context])
+        points[moving], levels[moving], jacobian[moving] = at, *found
     converged = (levels - target).abs().amax(dim=1) <= tolerance
     return Projection(points, levels, jacobian, converged)
 
@@ -100,7 +99,7 @@ def minimal_norm_solution(
     """Return ``s = J† r``, the smallest solution of ``J s = r``, and where J has full rank (0 elsewhere)."""
     flat = jacobian.flatten(2)
     coefficients, regular = _solve_gram(flat, residual[:, :, None])
-    step = (coefficients.mT @ flat)[:, 0]
+    step = (coefficients * flat if flat.shape[1] == 1 else coefficients.mT @ flat)[:, 0]
     return step.reshape(jacobian.shape[:1] + jacobian.shape[2:]), regular
 
 

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from nls.networks.strided_conv import HalvingConv2d
+
 
 def small_convnet(channels: int, height: int, width: int) -> nn.Sequential:
     """Return a scalar network of ``(n, channels, height, width)`` images: two convolutions, two linear layers.
@@ -10,7 +12,7 @@ def small_convnet(channels: int, height: int, width: int) -> nn.Sequential:
     """
     cells = -(-height // 4) * -(-width // 4)
     return nn.Sequential(
-        nn.Conv2d(channels, 16, kernel_size=5, stride=2, padding=2),
+        HalvingConv2d(channels, 16, kernel_size=5),
         nn.ReLU(),
         nn.Conv2d(16, 32, kernel_size=5, stride=2, padding=2),
         nn.ReLU(),

@@ -4,6 +4,7 @@ from torch import nn
 
 from nls.errors import UserError
 from nls.networks.classifiers import build_classifier
+from nls.networks.strided_conv import HalvingConv2d
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,20 @@ def test_digits_sized_images():
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match=r"unknown network 'vgg'.*resnet18"):
         build_classifier("vgg", 1, 28, 10)
+
+
+@pytest.mark.parametrize(("kernel", "height", "width"), [(1, 4, 4), (3, 7, 6), (5, 8, 9), (7, 11, 5)])
+def test_a_halving_convolution_is_torchs_own(kernel, height, width):
+    """Values and every gradient, on images of even and odd sides."""
+    ours = HalvingConv2d(3, 4, kernel).double()
+    torchs = nn.Conv2d(3, 4, kernel, stride=2, padding=kernel // 2).double()
+    torchs.load_state_dict(ours.state_dict())
+    images = torch.rand(2, 3, height, width, dtype=torch.float64, requires_grad=True)
+    values = [layer(images) for layer in (ours, torchs)]
+    torch.testing.assert_close(*values)
+    weights = torch.randn_like(values[0])
+    gradients = [
+        torch.autograd.grad((value * weights).sum(), [images, *layer.parameters()])
+        for value, layer in zip(values, (ours, torchs), strict=True)
+    ]
+    torch.testing.assert_close(*gradients)
