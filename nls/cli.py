@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_run,
         _add_data,
         _add_attack,
+        _add_verify,
         _add_represent,
         _add_reconstruct,
         _add_compare,
@@ -188,8 +189,9 @@ def _add_attack(verbs: argparse._SubParsersAction) -> None:
         "--model", required=True, metavar="FILE.py:FACTORY", help="function that returns the network"
     )
     parser.add_argument(
-        "--weights", type=Path, required=True, metavar="PATH", help="its state_dict: .pt or .safetensors"
+        "--weights", type=Path, required=True, metavar="PATH", help="its checkpoint: .pt or .safetensors"
     )
+    parser.add_argument("--weights-key", metavar="KEY", help="where in the checkpoint the state_dict lies")
     parser.add_argument(
         "--dataset", required=True, metavar="NAME", help="mnist fashion_mnist cifar10 digits, or a .npz"
     )
@@ -205,13 +207,16 @@ def _add_attack(verbs: argparse._SubParsersAction) -> None:
         "--attacks",
         default="pgd-xent,pgd-margin,autoattack",
         metavar="A,B",
-        help="of pgd-xent pgd-margin apgd-ce apgd-t fab-t square autoattack; default: %(default)s",
+        help="of pgd-xent pgd-margin apgd-ce apgd-dlr apgd-t fab-t square autoattack; default: %(default)s",
     )
     parser.add_argument("--steps", type=integer(0, 1_000_000), default=40, help="of PGD")
     parser.add_argument(
         "--step-size", type=number(0, 1000, above=True), default=0.01, help="of PGD, in pixel values"
     )
     parser.add_argument("--restarts", type=integer(1, 10_000), default=1, help="random starts of PGD")
+    parser.add_argument(
+        "--mean-over-starts", action="store_true", help="report the mean over starts beside the worst case"
+    )
     parser.add_argument("--apgd-steps", type=integer(1, 1_000_000), default=100)
     parser.add_argument("--fab-steps", type=integer(1, 1_000_000), default=100)
     parser.add_argument("--queries", type=integer(1), default=5000, help="of Square")
@@ -219,6 +224,9 @@ def _add_attack(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--batch-size", type=integer(1), default=250)
+    parser.add_argument(
+        "--save-adversarial", type=Path, metavar="FILE.npz", help="write the points; nls verify checks them"
+    )
     parser.add_argument("--out", type=Path, metavar="attack.json")
     parser.set_defaults(verb=_attack)
 
@@ -236,6 +244,24 @@ def _attack(arguments: argparse.Namespace) -> None:
     effort = Effort(*(options.pop(name) for name in ("apgd_steps", "fab_steps", "queries")))
     attacks = [name.strip() for name in options.pop("attacks").split(",") if name.strip()]
     attack_files(attacks=attacks, effort=effort, **options)
+
+
+def _add_verify(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("verify", help="check the adversarial points that nls attack wrote")
+    parser.add_argument("points", type=Path, metavar="FILE.npz")
+    parser.add_argument("--model", required=True, metavar="FILE.py:FACTORY")
+    parser.add_argument("--weights", type=Path, required=True, metavar="PATH")
+    parser.add_argument("--weights-key", metavar="KEY")
+    parser.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--batch-size", type=integer(1), default=250)
+    parser.set_defaults(verb=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from nls.attacks.command import check_file
+
+    check_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
 
 
 def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:

@@ -1,6 +1,8 @@
 """Attacks on classifiers, and honest reports of what they leave."""
 
+from nls.attacks.adversarial import check_adversarial, read_adversarial, save_adversarial
 from nls.attacks.ball import Ball, Norm
+from nls.attacks.checks import model_warnings
 from nls.attacks.library import LIBRARY_ATTACKS, Effort, library_attack
 from nls.attacks.masking import masking_reasons, vanishing_share
 from nls.attacks.model import channels_last, check_examples, is_correct, under_attack
@@ -25,12 +27,16 @@ __all__ = [
     "at_once",
     "attack",
     "channels_last",
+    "check_adversarial",
     "check_examples",
     "is_correct",
     "library_attack",
     "masking_reasons",
+    "model_warnings",
     "nearest_beyond",
     "pgd",
+    "read_adversarial",
+    "save_adversarial",
     "under_attack",
     "vanishing_share",
 ]

@@ -1,12 +1,15 @@
 """``nls attack``: a report on anyone's model."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nls.attacks.adversarial import check_adversarial, read_adversarial
+from nls.attacks.adversarial import save_adversarial as save_points
 from nls.attacks.ball import Norm
 from nls.attacks.library import Effort
 from nls.attacks.report import attack
@@ -15,13 +18,16 @@ from nls.engine.devices import choose_device
 from nls.engine.files import write_json
 from nls.engine.user_code import is_user_code, load_user_code
 from nls.errors import UserError
-from nls.networks.weights import load_weights
+from nls.networks.weights import Unwrapped, load_weights
+
+_NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 def attack_files(
     *,
     model: str,
     weights: Path,
+    weights_key: str | None,
     dataset: str,
     data_root: Path,
     eps: float,
@@ -30,17 +36,19 @@ def attack_files(
     steps: int,
     step_size: float,
     restarts: int,
+    mean_over_starts: bool,
     limit: int | None,
     effort: Effort,
     device: str,
     seed: int,
     batch_size: int,
+    save_adversarial: Path | None,
     out: Path | None,
 ) -> None:
     """Attack a model on the first ``limit`` test images, print the report, and write it to ``out``.
 
-    ``model`` is ``FILE.py:FACTORY``, a function without arguments that returns the network; ``weights`` its
-    ``state_dict``.
+    ``model`` is ``FILE.py:FACTORY``, a function without arguments that returns the network; ``weights`` is a
+    checkpoint, see :func:`load_weights`. The points that were found go to ``save_adversarial``.
 
     Raises:
         UserError: anything of the input that does not fit, in one line.
@@ -48,12 +56,8 @@ def attack_files(
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, not {limit}")
     place = choose_device(device)
-    network = _build(model)
-    load_weights(network, weights)
-    network.to(place)
-    data = load_images(dataset, data_root)
-    images = torch.from_numpy(data.test.images[:limit].copy()).to(place).float() / 255
-    labels = torch.from_numpy(data.test.labels[:limit].copy()).to(place)
+    network, unwrapped = _network(model, weights, weights_key, place)
+    images, labels, fingerprint = _test_images(dataset, data_root, limit, place)
     report = attack(
         network,
         images,
@@ -64,26 +68,74 @@ def attack_files(
         steps=steps,
         step_size=step_size,
         restarts=restarts,
+        mean_over_starts=mean_over_starts,
         effort=effort,
         seed=seed,
         batch_size=batch_size,
-    ).to_dict()
-    report |= {
+    )
+    written = report.to_dict() | {
         "model": model,
         "weights": str(weights),
+        "weights_unwrapped": asdict(unwrapped),
         "dataset": dataset,
-        "fingerprint": data.fingerprint["test"],
+        "fingerprint": fingerprint,
     }
-    print(report_text(report))
+    print(report_text(written))
+    if save_adversarial is not None:
+        save_points(save_adversarial, report, labels, dataset, fingerprint)
+        print(f"adversarial points written to {save_adversarial}")
     if out is not None:
-        write_json(out, report)
+        write_json(out, written)
         print(f"written to {out}")
+
+
+def check_file(
+    points: Path,
+    *,
+    model: str,
+    weights: Path,
+    weights_key: str | None,
+    data_root: Path,
+    device: str,
+    batch_size: int,
+) -> None:
+    """Check the points that ``nls attack --save-adversarial`` wrote, and print what they are.
+
+    Raises:
+        UserError: a point is outside the ball or [0, 1], the model judges it otherwise than the file says, or the
+            input does not fit.
+    """
+    place = choose_device(device)
+    saved = read_adversarial(points)
+    network, _ = _network(model, weights, weights_key, place)
+    images, labels, fingerprint = _test_images(saved.dataset, data_root, len(saved.points), place)
+    if fingerprint != saved.fingerprint:
+        raise UserError(f"{points}: was made on other test images than those of {saved.dataset} here")
+    found = check_adversarial(saved, network, images, labels, batch_size)
+    wrong = [
+        f"{found[key]} of {found['n']} points {fault}"
+        for key, fault in (
+            ("outside_ball", f"are outside the ball (farthest {found['farthest']:.7g})"),
+            ("outside_unit_box", "are outside [0, 1]"),
+            ("other_verdict", "are judged otherwise by this model with these weights"),
+        )
+        if found[key]
+    ]
+    if wrong:
+        raise UserError(f"{points}: {'; '.join(wrong)}")
+    norm = _NORMS[saved.ball.norm]
+    ties = f", but for {found['ties']} on the boundary itself" if found["ties"] else ""
+    print(
+        f"points        {found['n']} of {saved.dataset}, in [0, 1]\n"
+        f"threat model  {norm}, eps {saved.ball.eps:g}; the farthest is {found['farthest']:.7g} away\n"
+        f"verdicts      as reported{ties}: robust accuracy {found['robust_accuracy']:.2%}"
+    )
 
 
 def report_text(report: dict[str, Any]) -> str:
     """Return the report as lines for a terminal."""
     settings, pgd = report["settings"], report["settings"]["pgd"]
-    norm = {"linf": "L∞", "l2": "L2"}[settings["norm"]]
+    norm = _NORMS[settings["norm"]]
     lines = [
         f"threat model  {norm}, eps {settings['eps']:g}, pixels in [0, 1]",
         f"examples      {report['n']}",
@@ -95,8 +147,29 @@ def report_text(report: dict[str, Any]) -> str:
         mean = report["mean_over_starts"].get(name)
         beside = f"   mean over starts {mean:.2%}" if mean is not None and pgd["starts"] > 1 else ""
         lines.append(f"{name:<14}{accuracy:8.2%}{beside}")
+    lines += [f"warning: {line}" for line in report["warnings"].values()]
     lines += [f"gradient masking suspected: {reason}" for reason in report["gradient_masking"]["reasons"]]
     return "\n".join(lines)
+
+
+def _network(
+    model: str, weights: Path, weights_key: str | None, device: torch.device
+) -> tuple[nn.Module, Unwrapped]:
+    network = _build(model)
+    unwrapped = load_weights(network, weights, weights_key)
+    if unwrapped.words():
+        print(f"weights       {unwrapped.words()}")
+    return network.to(device), unwrapped
+
+
+def _test_images(
+    dataset: str, data_root: Path, limit: int | None, device: torch.device
+) -> tuple[Tensor, Tensor, str]:
+    """Return the first test images and labels, and the fingerprint of all of them."""
+    data = load_images(dataset, data_root)
+    images = torch.from_numpy(data.test.images[:limit].copy()).to(device).float() / 255
+    labels = torch.from_numpy(data.test.labels[:limit].copy()).to(device)
+    return images, labels, data.fingerprint["test"]
 
 
 def _build(name: str) -> nn.Module:

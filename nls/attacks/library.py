@@ -1,4 +1,4 @@
-"""Attacks of the torchattacks package: APGD, targeted APGD, FAB and Square (Croce and Hein, 2020).
+"""Attacks of the torchattacks package: APGD on two losses, targeted APGD, FAB and Square (Croce and Hein, 2020).
 
 What this file changes: step counts are the published ones (the package's defaults are ten steps, also inside its
 ``AutoAttack``); the global random state and the parameters' gradients stay as they were; the module and each of
@@ -17,7 +17,7 @@ from nls.attacks.ball import Ball
 from nls.attacks.model import under_attack
 from nls.errors import UserError
 
-LibraryAttack = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
+LibraryAttack = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,11 @@ class Effort:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
-LIBRARY_ATTACKS: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+LIBRARY_ATTACKS: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square")
+
+# AutoAttack's standard version, and its version for models that draw random numbers.
+AUTOATTACK: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+AUTOATTACK_RANDOMISED: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-dlr")
 
 
 def library_attack(
@@ -53,13 +57,18 @@ def library_attack(
     classes: int,
     effort: Effort,
     seed: int,
+    passes: int = 1,
 ) -> Float[Tensor, "n c h w"]:
     """Return the attack's points, in the ball, all examples at once; equal seeds give equal points.
 
+    APGD's gradients are means over ``passes``, for a model that draws random numbers.
+
     Raises:
-        UserError: targeted APGD on fewer than four classes, where its loss is not defined; Square in L2
-            on images of fewer than 5 × 5 pixels.
+        UserError: APGD on the DLR loss, or targeted APGD, on fewer than three and four classes, where their loss is
+            not defined; Square in L2 on images of fewer than 5 × 5 pixels.
     """
+    if name == "apgd-dlr" and classes < 3:
+        raise UserError(f"the DLR loss needs three classes, the model has {classes}: leave out apgd-dlr")
     if name == "apgd-t" and classes < 4:
         raise UserError(
             f"targeted APGD needs four classes, the model has {classes}: leave out apgd-t and autoattack"
@@ -69,13 +78,15 @@ def library_attack(
     norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
     devices = [images.device] if images.device.type == "cuda" else []
     with under_attack(model), torch.random.fork_rng(devices=devices):
-        attacker = _attacker(name, model, classes, effort, eps=ball.eps, norm=norm, seed=seed)
+        attacker = _attacker(name, model, classes, effort, passes, eps=ball.eps, norm=norm, seed=seed)
         attacker.set_device(images.device)
         points = attacker(images, labels).detach()
     return ball.clip(points, images)
 
 
-def _attacker(name: LibraryAttack, model: nn.Module, classes: int, effort: Effort, **common: Any) -> Any:
+def _attacker(
+    name: LibraryAttack, model: nn.Module, classes: int, effort: Effort, passes: int, **common: Any
+) -> Any:
     # Imported here: torchattacks imports torchvision, and both take seconds that only these attacks need.
     from nls.engine.vision import torchvision  # noqa: F401
 
@@ -89,9 +100,13 @@ def _attacker(name: LibraryAttack, model: nn.Module, classes: int, effort: Effor
 
     match name:
         case "apgd-ce":
-            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="ce", **common)
+            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="ce", eot_iter=passes, **common)
+        case "apgd-dlr":
+            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="dlr", eot_iter=passes, **common)
         case "apgd-t":
-            return torchattacks.APGDT(model, steps=effort.apgd_steps, n_classes=classes, **common)
+            return torchattacks.APGDT(
+                model, steps=effort.apgd_steps, n_classes=classes, eot_iter=passes, **common
+            )
         case "fab-t":
             return torchattacks.FAB(
                 model, steps=effort.fab_steps, multi_targeted=True, n_classes=classes, **common

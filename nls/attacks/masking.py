@@ -15,7 +15,7 @@ VANISHED = 1e-7
 # Flagged when the gradient vanishes for at least this share of the examples.
 VANISHED_SHARE = 0.05
 
-WHITE_BOX = ("pgd-xent", "pgd-margin", "apgd-ce", "apgd-t", "fab-t")
+WHITE_BOX = ("pgd-xent", "pgd-margin", "apgd-ce", "apgd-dlr", "apgd-t", "fab-t")
 BLACK_BOX = ("square", "transfer")
 
 

@@ -86,6 +86,12 @@ def is_correct(
     return torch.cat(parts)
 
 
+def has_gradient(model: nn.Module, images: Float[Tensor, "n c h w"]) -> bool:
+    """Return whether the logits have a gradient in the images, be it zero."""
+    with under_attack(model), torch.enable_grad():
+        return bool(model(images.detach().requires_grad_(True)).requires_grad)
+
+
 def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
     """Return the number of classes after checking what is to be attacked.
 

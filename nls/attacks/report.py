@@ -1,6 +1,7 @@
 """Several attacks on one model, and their report: per attack, and the minimum over attacks example by example."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -10,14 +11,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nls.attacks.ball import Ball, Norm
-from nls.attacks.library import LIBRARY_ATTACKS, Effort, LibraryAttack, library_attack
+from nls.attacks.checks import Sign, model_warnings
+from nls.attacks.library import (
+    AUTOATTACK,
+    AUTOATTACK_RANDOMISED,
+    LIBRARY_ATTACKS,
+    Effort,
+    LibraryAttack,
+    library_attack,
+)
 from nls.attacks.masking import masking_reasons, vanishing_share
-from nls.attacks.model import check_examples, is_correct
+from nls.attacks.model import check_examples, has_gradient, is_correct
 from nls.attacks.pgd import Loss, pgd
-from nls.engine.seeds import torch_stream
+from nls.engine.graphs import how_repeated
+from nls.engine.seeds import stream_seed, torch_stream
 from nls.errors import UserError
 
 PGD_ATTACKS: dict[str, Loss] = {"pgd-xent": "xent", "pgd-margin": "margin"}
+# Passes over a model that draws random numbers, whose gradients are averaged; the number of AutoAttack's own version.
+PASSES = 20
+
 ATTACKS = (*PGD_ATTACKS, *LIBRARY_ATTACKS, "autoattack")
 
 # Is handed every piece of some work: its name, and a function that does it. It may return what that function gave
@@ -37,8 +50,11 @@ class AttackReport:
     Attributes:
         clean: where the model is right without an attack, ``(n,)``.
         robust: attack to where the model withstood it, ``(n,)``; for PGD, withstood every start.
-        starts: PGD attack to where the model withstood each start, ``(starts, n)``.
+        starts: PGD attack to where the model withstood each start, ``(starts, n)``; only if each was tried on all.
         vanishing: PGD attack to the share of examples where the gradient of its loss vanishes.
+        points: for each example a point of the ball that the model gets wrong, where an attack found one, and else
+            the image, ``(n, c, h, w)``. Pieces that ``carry_out`` remembers from before have left none.
+        warnings: signs that the attacks do not fit the model; see :func:`model_warnings`.
         settings: of the attacks, for the reader of the report.
     """
 
@@ -46,12 +62,20 @@ class AttackReport:
     robust: dict[str, Bool[Tensor, " n"]]
     starts: dict[str, Bool[Tensor, "starts n"]]
     vanishing: dict[str, float]
+    points: Float[Tensor, "n c h w"]
+    warnings: dict[Sign, str]
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def minimum(self) -> Bool[Tensor, " n"]:
         """Where the model withstood every attack, ``(n,)``."""
         return torch.stack([self.clean, *self.robust.values()]).all(dim=0)
+
+    def keep(
+        self, rows: Int[Tensor, " m"], points: Float[Tensor, "m c h w"], wrong: Bool[Tensor, " m"]
+    ) -> None:
+        """Keep the points of these rows that the model gets wrong."""
+        self.points[rows[wrong]] = points[wrong]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as ``nls attack`` writes it."""
@@ -63,6 +87,7 @@ class AttackReport:
             "robust_accuracy": accuracy | {"min": _share(self.minimum)},
             "mean_over_starts": {name: _share(each.flatten()) for name, each in self.starts.items()},
             "vanishing_gradient_share": self.vanishing,
+            "warnings": self.warnings,
             "gradient_masking": {"flagged": bool(reasons), "reasons": reasons},
             "settings": self.settings,
         }
@@ -79,6 +104,7 @@ def attack(
     steps: int = 40,
     step_size: float = 0.01,
     restarts: int = 1,
+    mean_over_starts: bool = False,
     effort: Effort | None = None,
     seed: int = 0,
     batch_size: int = 250,
@@ -86,10 +112,14 @@ def attack(
 ) -> AttackReport:
     """Attack a classifier and report what it withstood.
 
-    PGD runs from ``restarts`` random starts; its figure is the worst case over them, and the mean over starts
-    (which papers often give) stands beside it. ``autoattack`` is AutoAttack's standard ensemble, each member
-    on the examples that the members before have left; members that are asked for by name as well run on all
-    examples and are not run twice. Every verdict is a float32 forward pass of the model in evaluation mode.
+    PGD runs from ``restarts`` random starts, each on the examples that those before have left, and its figure is
+    the worst case. The mean over starts, which papers often give, needs every start on all examples.
+    ``autoattack`` is AutoAttack's standard ensemble, each member on the examples that the members before have left;
+    members that are asked for by name as well run on all examples and are not run twice. Every verdict is a float32
+    forward pass of the model in evaluation mode.
+
+    Of a model that draws random numbers, gradients are means over :data:`PASSES` passes (of PGD and APGD), verdicts
+    are those of the mean logits, and ``autoattack`` is AutoAttack's version for such models.
 
     Args:
         model: images ``(n, c, h, w)`` in [0, 1] to logits ``(n, classes)``; on the images' device.
@@ -101,6 +131,7 @@ def attack(
         steps: of PGD.
         step_size: of PGD, in pixel values.
         restarts: random starts of PGD.
+        mean_over_starts: report the mean over starts too.
         effort: steps and queries of the other attacks; AutoAttack's standard by default.
         seed: of every random draw; equal seeds give equal reports on one machine.
         batch_size: examples in one forward pass.
@@ -112,49 +143,72 @@ def attack(
     """
     ball, effort = Ball(eps, norm), effort or Effort()
     _check_settings(attacks, steps, step_size, restarts, batch_size)
-    classes = check_examples(model, images, labels)
-    clean = is_correct(model, images, labels, batch_size)
-    rows = torch.nonzero(clean)[:, 0]
-    report = AttackReport(clean, {}, {}, {})
+    with _drawing(seed, "checks", images.device):
+        classes = check_examples(model, images, labels)
+        if set(attacks) - {"square"} and not has_gradient(model, images[:1]):
+            raise UserError("the model's logits have no gradient in the image: attack it with square alone")
+        warnings = model_warnings(model, images[:batch_size], labels[:batch_size])
+        passes = PASSES if "randomised" in warnings else 1
+        clean = is_correct(model, images, labels, batch_size, passes)
+    report = AttackReport(clean, {}, {}, {}, points=images.clone(), warnings=warnings)
 
-    def left_by_pgd(name: str, number: int) -> Tensor:
-        """Return where the model withstands PGD from one random start."""
+    def left_by_pgd(name: str, number: int, among: Tensor) -> Tensor:
+        """Return which of the examples ``among`` the model withstands under PGD from one random start."""
         # One stream a start, so that more starts contain fewer.
         start = ball.random(images, torch_stream(seed, "start", number, device=images.device))
-        result = pgd(
-            model,
-            images[rows],
-            labels[rows],
-            ball,
-            start[rows],
-            loss=PGD_ATTACKS[name],
-            steps=steps,
-            step_size=step_size,
-            batch_size=batch_size,
-        )
-        left = clean.clone()
+        rows = torch.nonzero(among)[:, 0]
+        with _drawing(seed, f"{name} {number}", images.device):
+            result = pgd(
+                model,
+                images[rows],
+                labels[rows],
+                ball,
+                start[rows],
+                loss=PGD_ATTACKS[name],
+                steps=steps,
+                step_size=step_size,
+                passes=passes,
+                batch_size=batch_size,
+            )
+        report.keep(rows, result.points, result.broken)
+        left = among.clone()
         left[rows] = ~result.broken
         return left
 
     for name in attacks:
         if name in PGD_ATTACKS:
-            starts = [
-                carry_out(f"{name}, start {number + 1}", partial(left_by_pgd, name, number))
-                for number in range(restarts)
-            ]
-            withstood = torch.stack(starts).to(images.device)
-            report.starts[name] = withstood
-            report.robust[name] = withstood.all(dim=0)
-            report.vanishing[name] = vanishing_share(
-                model, images[rows], labels[rows], PGD_ATTACKS[name], batch_size
-            )
+            left, starts = clean, []
+            for number in range(restarts):
+                among = clean if mean_over_starts else left
+                work = partial(left_by_pgd, name, number, among)
+                starts.append(carry_out(f"{name}, start {number + 1}", work).to(images.device))
+                left = left & starts[-1]
+            report.robust[name] = left
+            if mean_over_starts or restarts == 1:
+                report.starts[name] = torch.stack(starts)
+            rows = torch.nonzero(clean)[:, 0]
+            with _drawing(seed, f"{name} vanishing", images.device):
+                report.vanishing[name] = vanishing_share(
+                    model, images[rows], labels[rows], PGD_ATTACKS[name], batch_size
+                )
 
     def withstands(name: LibraryAttack, rows: Tensor) -> Tensor:
         """Return which of these examples, all attacked at once, the model withstands."""
         points = library_attack(
-            name, model, images[rows], labels[rows], ball, classes=classes, effort=effort, seed=seed
+            name,
+            model,
+            images[rows],
+            labels[rows],
+            ball,
+            classes=classes,
+            effort=effort,
+            seed=seed,
+            passes=passes,
         )
-        return is_correct(model, points, labels[rows], batch_size)
+        with _drawing(seed, name, images.device):
+            left = is_correct(model, points, labels[rows], batch_size, passes)
+        report.keep(rows, points, ~left)
+        return left
 
     def left_by(name: LibraryAttack, among: Tensor) -> Tensor:
         """Return where the model withstands ``name``, which works on the examples ``among``."""
@@ -170,10 +224,11 @@ def attack(
         if name in LIBRARY_ATTACKS:
             report.robust[name] = left_by(name, clean)
     if "autoattack" in attacks:
+        members = AUTOATTACK if passes == 1 else AUTOATTACK_RANDOMISED
         left = clean
-        for member in LIBRARY_ATTACKS:
+        for member in members:
             left = left & report.robust[member] if member in report.robust else left
-        for member in LIBRARY_ATTACKS:
+        for member in members:
             left = left if member in report.robust else left_by(member, left)
         report.robust["autoattack"] = left
 
@@ -181,12 +236,23 @@ def attack(
         "eps": eps,
         "norm": norm,
         "pgd": {"steps": steps, "step_size": step_size, "starts": restarts},
+        "passes": passes,
         "apgd_steps": effort.apgd_steps,
         "fab_steps": effort.fab_steps,
         "square_queries": effort.queries,
         "seed": seed,
+        "device": images.device.type,
+        "repeated_steps": how_repeated(images.device),
     }
     return replace(report, settings=settings)
+
+
+@contextmanager
+def _drawing(seed: int, work: str, device: torch.device) -> Iterator[None]:
+    """Let a model that draws random numbers draw the same ones each time, and leave torch's own state alone."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(stream_seed(seed, "draws", work))
+        yield
 
 
 def _check_settings(

@@ -193,6 +193,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         steps=plan.steps,
         step_size=plan.step_size,
         restarts=plan.starts,
+        mean_over_starts=True,
         effort=plan.effort(),
         seed=spec.seed,
         batch_size=plan.batch_size,

@@ -74,7 +74,8 @@ def _words(folder, **changes):
 def test_report_on_a_model_from_outside(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     for weights, out in [("weights.pt", "a.json"), ("weights.safetensors", "b.json")]:
-        assert main(_words(folder, weights=folder / weights, out=folder / out)) == 0
+        words = _words(folder, weights=folder / weights, out=folder / out)
+        assert main([*words, "--mean-over-starts"]) == 0
     report = json.loads((folder / "a.json").read_text())
     assert report["n"] == 80
     assert report["clean_accuracy"] > 0.85
@@ -120,9 +121,12 @@ def bad_weights(folder):
     [
         ({"weights": "evil.pt"}, "evil.pt: refused, because reading it would execute code"),
         ({"weights": "shape.pt"}, "0.weight has shape (8, 1, 5, 5), the network's has (8, 1, 3, 3)"),
-        ({"weights": "lacks.pt"}, "lacks 3.bias (10,), which the network has"),
+        (
+            {"weights": "lacks.pt"},
+            "lacks 3.bias (10,), which the network has; its keys are 0.weight, 0.bias, 3.weight",
+        ),
         ({"weights": "extra.pt"}, "holds 9.weight (2,), which the network lacks"),
-        ({"weights": "list.pt"}, "holds no plain state_dict"),
+        ({"weights": "list.pt"}, "holds a list, no state_dict"),
         ({"weights": "text.pt"}, "text.pt"),
         ({"weights": "cut.pt"}, "cut.pt"),
         ({"weights": "absent.pt"}, "there is no such file"),

@@ -98,12 +98,17 @@ def test_more_steps_or_starts_never_help_the_model(examples):
 
 def test_the_mean_over_starts_stands_beside_the_worst_case(examples):
     model, images, labels = examples
-    report = attack(model, images, labels, eps=0.1, attacks=["pgd-xent"], steps=2, restarts=8, step_size=0.01)
+    settings = {"eps": 0.1, "attacks": ["pgd-xent"], "steps": 2, "restarts": 8, "step_size": 0.01}
+    report = attack(model, images, labels, mean_over_starts=True, **settings)
     figures = report.to_dict()
     assert report.starts["pgd-xent"].shape == (8, 60)
     mean = report.starts["pgd-xent"].double().mean()
     assert figures["mean_over_starts"]["pgd-xent"] == pytest.approx(float(mean))
     assert figures["robust_accuracy"]["pgd-xent"] < figures["mean_over_starts"]["pgd-xent"]
+    # Without the mean, a start works on what those before have left, and the worst case is the same.
+    worst = attack(model, images, labels, **settings)
+    assert torch.equal(worst.robust["pgd-xent"], report.robust["pgd-xent"])
+    assert worst.to_dict()["mean_over_starts"] == {}
 
 
 def test_named_members_are_reported_and_belong_to_autoattack(examples):
