@@ -54,7 +54,7 @@ def difference_line(compared: Compared) -> dict[str, Any]:
         for end, name in enumerate(("95% low", "95% high")):
             interval = None if found is None else found.interval
             line[f"{name} ({source})"] = None if interval is None else round(interval[end], 2)
-        line[f"pairs ({source})"] = 0 if found is None else found.pairs
+        line[f"pairs ({source})"] = None if found is None else found.pairs
     line["claim"] = None if claim is None else f"ours {claim.relation}"
     for source in ("reference", "here"):
         found = compared.found.get(source)

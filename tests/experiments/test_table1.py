@@ -3,9 +3,11 @@ import os
 import re
 import signal
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy import stats
 
 from nls.attacks import library_attack
 from nls.cli import main
@@ -13,7 +15,7 @@ from nls.data import load_images
 from nls.engine.files import write_text, yaml_text
 from nls.engine.runs import execute
 from nls.errors import Interrupted, UserError
-from nls.experiments import blackbox, table1
+from nls.experiments import blackbox, load_suite, table1
 from nls.experiments.common import Common
 from nls.experiments.training import network_for
 from nls.reporting.blackbox import transfer_tables
@@ -198,6 +200,34 @@ def test_every_row_runs_with_every_seed_and_the_first_seed_keeps_its_name(tmp_pa
         (name, 0),
     ]
     assert specs(tmp_path, a=row)["a"] == specs(tmp_path, seeds=3, a=row)[0]
+
+
+def test_three_seeds_from_training_to_verdicts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    plan = ATTACKS["digits"] | {"attacks": ["pgd-xent", "pgd-margin"], "test_images": 40, "starts": 1}
+    plan |= {"steps": 3, "curve_eps": [], "curve_steps": 1, "curve_images": 10}
+    training = {"epochs": 1, "batch_size": 32, "learning_rate": 3e-3, "train_images": 320}
+    row = {"dataset": "digits", "network": "convnet-small", "eps_train": 0.1, "training": training}
+    rows = [
+        row | {"method": "ours", "settings": OURS},
+        row | {"method": "madry", "settings": {"eps": 0.1, "steps": 1, "step_size": 0.1}},
+    ]
+    experiment = {"seeds": 3, "rows": rows, "attacks": {"digits": plan}}
+    suite = load_suite({"suite": "seeds", "experiments": {"table1": experiment}}, "config")
+    suite.write_specs()
+    found = {}
+    for spec in suite.specs["table1"]:
+        metrics = carried_out(spec, tmp_path / "results" / "seeds" / "table1" / spec.run)
+        found.setdefault(spec.row.method, []).append(100 * metrics["mean_over_starts"]["pgd-margin"])
+    assert len({*found["ours"], *found["madry"]}) > 2, "seeds make a difference"
+    capsys.readouterr()
+    assert main(["table", "table1", "--suite", "seeds"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{np.mean(found['ours']):.2f} ± {np.std(found['ours'], ddof=1):.2f}" in printed
+    interval = stats.ttest_rel(found["ours"], found["madry"]).confidence_interval(0.95)
+    low, high = (f"{end:+.2f}".replace("-", "−") for end in interval)
+    assert f"{low} to {high}, 3 seeds" in printed
+    assert printed.count("claim: digits, convnet-small, ours 0.1 ") == 2
 
 
 # A network trained nowhere else, and the same written in the other ways that a factory may be called.
