@@ -86,7 +86,10 @@ class Row(Settings):
     )
     eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
     settings: dict[str, Any] = Field({}, description="arguments of the method's class")
-    helper: str | None = Field(None, description="run of table1 whose network helps (method hat)")
+    helper: str | None = Field(
+        None,
+        description="run of table1, without its seed, whose network helps (method hat): the one of the same seed",
+    )
     training: Training = Field(description="how the network is trained")
 
     @field_validator("method")
@@ -142,7 +145,7 @@ class Spec(RunSpec):
 
     @property
     def _helper_directory(self) -> Path:
-        return Path("results") / self.suite / "table1" / str(self.row.helper)
+        return Path("results") / self.suite / "table1" / run_name(str(self.row.helper), seed=self.seed)
 
     def method_settings(self) -> dict[str, Any]:
         """Return the arguments of the method's class, the weights of the helper's run among them."""

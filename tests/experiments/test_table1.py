@@ -122,6 +122,8 @@ def test_the_network_of_another_run_helps(tmp_path, monkeypatch):
     found = specs(tmp_path, standard={"method": "standard"}, hat=hat)
     helper = tmp_path / "results/test/table1/digits-convnet-small-standard"
     assert found["hat"].files_read() == [str(helper.relative_to(tmp_path) / "metrics.json")]
+    second = specs(tmp_path, seeds=[1], hat=hat)[0]
+    assert second.files_read() == [f"{helper.relative_to(tmp_path)}-seed1/metrics.json"]
     for spec in found.values():
         carried_out(spec, helper.with_name(spec.run))
     assert (helper.with_name("digits-convnet-small-hat") / "metrics.json").exists()
