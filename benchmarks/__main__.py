@@ -1,9 +1,11 @@
 """Speed and memory of nls against what a user would run instead.
 
     python -m benchmarks [--quick] [--json] [--page FILE] [--device cpu|cuda] [--threads N]
+    python -m benchmarks --gpu OUT [--device cpu]
 
-Times everything in this folder: a table, or one JSON object, on the standard output. It needs no network and no
-fetched data. The exit code is 1 if a check that both sides computed the same does not hold.
+The first form times everything in this folder: a table, or one JSON object, on the standard output. It needs no
+network and no fetched data. The second is the script for a first hour with a GPU; see ``gpu.py``. The exit code is 1
+if a check that both sides computed the same does not hold, or if a part of ``--gpu`` failed.
 """
 
 import argparse
@@ -26,16 +28,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables as a Markdown page")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--gpu", type=Path, metavar="OUT", help="measure all that must be known of a GPU")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda with --gpu, else cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args(arguments)
     if chosen.threads < 1:
         parser.error("--threads must be 1 or more")
-    device = torch.device(chosen.device)
+    device = torch.device(chosen.device or ("cuda" if chosen.gpu else "cpu"))
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU here; take --device cpu")
     torch.set_num_threads(chosen.threads)
     require_float32()
+    if chosen.gpu is not None:
+        from benchmarks import gpu
+
+        return gpu.measure(chosen.gpu, device)
     return compare(device, chosen.quick, chosen.json, chosen.page)
 
 

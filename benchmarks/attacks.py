@@ -22,7 +22,7 @@ STEPS = 40
 def rows(quick: bool, device: torch.device) -> Iterator[Row]:
     model, (pixels, digits) = classifier(device), images(device)
     full = [(128, 128), (1000, 250)] if device.type == "cuda" else [(128, 128), (500, 250)]
-    for examples, batch in [(64, 64)] if quick else full:
+    for examples, batch in [(32, 32)] if quick else full:
         x, y = pixels[-examples:], digits[-examples:]
         for eps in (0.3, 0.02):
             for name, attack in ALTERNATIVES.items():

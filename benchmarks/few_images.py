@@ -9,16 +9,15 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from benchmarks.inputs import images
+from benchmarks.inputs import halves, separator
 from benchmarks.rows import Growth, Row, growth_of, peak_share, taking_turns
-from nls.networks.small_convnet import small_convnet
 from nls.objectives.geometric_svm import GeometricSVM
 
 BATCH, WEIGHT, ITERATIONS = 64, 0.05, 15
 
 
 def rows(quick: bool, device: torch.device) -> Iterator[Row]:
-    network, (x, y) = _network(device), _halves(device)
+    network, (x, y) = separator(device), halves(device)
     x, y, found = x[:BATCH], y[:BATCH], {}
     loss_of = GeometricSVM(regularization=WEIGHT, max_iterations=ITERATIONS)
 
@@ -85,26 +84,8 @@ def _distance(first, second):
     return (first - second).flatten(1).abs().amax(dim=1)
 
 
-def _halves(device):
-    x, y = images(device)
-    return x, torch.where(y < 5, -1.0, 1.0)
-
-
-def _network(device, steps=60):
-    torch.manual_seed(0)
-    network = small_convnet(1, 28, 28).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    x, y = _halves(device)
-    for step in range(steps):
-        rows = torch.arange(BATCH * step, BATCH * (step + 1), device=device) % len(x)
-        optimizer.zero_grad()
-        (1 - y[rows] * network(x[rows]).flatten()).clamp_min(0).mean().backward()
-        optimizer.step()
-    return network
-
-
 def growth(quick: bool, device: torch.device) -> Iterator[Growth]:
-    network, (x, y) = _network(device), _halves(device)
+    network, (x, y) = separator(device), halves(device)
     loss_of = GeometricSVM(regularization=WEIGHT)
 
     def prepare(count):

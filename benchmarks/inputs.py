@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nls.data import load_images
 from nls.networks.classifiers import build_classifier
+from nls.networks.small_convnet import small_convnet
 
 
 @cache
@@ -36,6 +37,28 @@ def classifier(device: torch.device, steps: int = 40) -> nn.Module:
             functional.cross_entropy(model(x[rows]), y[rows]).backward()
             optimizer.step()
     return model.eval()
+
+
+def halves(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The digits, and −1 for those below 5, +1 for the others."""
+    x, y = images(device)
+    return x, torch.where(y < 5, -1.0, 1.0)
+
+
+@cache
+def separator(device: torch.device, steps: int = 40) -> nn.Module:
+    """The network of Figure 2 after some steps of the hinge on the two halves."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = small_convnet(1, 28, 28).to(device)
+        x, y = halves(device)
+        optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+        for step in range(steps):
+            rows = torch.arange(64 * step, 64 * (step + 1), device=device) % len(x)
+            optimizer.zero_grad()
+            (1 - y[rows] * network(x[rows]).flatten()).clamp_min(0).mean().backward()
+            optimizer.step()
+    return network
 
 
 def scan(points: int, device: torch.device) -> Tensor:

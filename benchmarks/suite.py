@@ -1,0 +1,387 @@
+"""Steps a second of every training loop of a suite, the hours that these make, and traces of the slowest loops.
+
+The loops are those of the experiments, at the suite's settings, stopped after a few steps. Images are random bytes of
+the dataset's shape, a scan is ``inputs.scan``: no data are needed, and a step costs what it costs at the start of a
+training.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.inputs import scan
+from benchmarks.rows import peak_megabytes, seconds, synchronize
+from nls.attacks import Ball, pgd
+from nls.data import ImageDataset, Split
+from nls.engine.progress import Progress
+from nls.engine.runs import Run
+from nls.engine.settings import RunSpec, read_yaml
+from nls.experiments import figure2, table1
+from nls.experiments.suite import load_suite
+from nls.experiments.training import train
+from nls.networks.classifiers import build_classifier
+from nls.networks.implicit import ImplicitMLP
+from nls.objectives.classifiers import make_method
+from nls.reconstruction.levelset import level_set_loss
+from nls.reconstruction.session import Session
+from nls.reconstruction.training import fit
+
+# Channels, side, training and test images.
+SHAPES = {
+    "mnist": (1, 28, 60_000, 10_000),
+    "fashion_mnist": (1, 28, 60_000, 10_000),
+    "cifar10": (3, 32, 50_000, 10_000),
+    "digits": (1, 8, 1438, 359),
+}
+# Steps before the clock starts: kernels are chosen, graphs captured.
+WARM_UP = 3
+
+
+class StoppedError(Exception):
+    """Enough steps were timed."""
+
+
+class Timed(Progress):
+    """Progress that times the steps after the first few, and then stops the loop.
+
+    Args:
+        device: to wait for.
+        wanted: seconds to time.
+        trace: a file for a trace of two steps instead.
+
+    Attributes:
+        per_step: seconds of a step.
+    """
+
+    def __init__(self, device: torch.device, wanted: float, trace: Path | None = None) -> None:
+        super().__init__()
+        self.device, self.wanted, self.trace = device, wanted, trace
+        self.per_step = float("nan")
+        self.operations = ""
+
+    def steps(self, total: int, label: str, start: int = 0) -> Iterator[int]:
+        """Yield steps until enough were timed."""
+        yield from range(start, start + WARM_UP)
+        rest = iter(range(start + WARM_UP, total))
+        if self.trace is not None:
+            yield from self._traced(rest)
+        else:
+            yield from self._timed(rest)
+        raise StoppedError
+
+    def _timed(self, rest: Iterator[int]) -> Iterator[int]:
+        synchronize(self.device)
+        began, look = time.perf_counter(), 1
+        for done, step in enumerate(rest, 1):
+            yield step
+            if done == look:
+                synchronize(self.device)
+                self.per_step = (time.perf_counter() - began) / done
+                if self.per_step * done >= self.wanted:
+                    return
+                look = done + max(1, min(done, int((self.wanted - self.per_step * done) / self.per_step)))
+
+    def _traced(self, rest: Iterator[int]) -> Iterator[int]:
+        activities = [ProfilerActivity.CPU]
+        if self.device.type == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+        with profile(activities=activities, acc_events=True) as profiler:
+            for _, step in zip(range(2), rest, strict=False):
+                yield step
+            synchronize(self.device)
+        profiler.export_chrome_trace(str(self.trace))
+        order = f"self_{self.device.type}_time_total"
+        self.operations = profiler.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=40)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A training loop of a suite.
+
+    Attributes:
+        experiment: table1, figure2, table2 or figure3.
+        name: the row.
+        steps: of one run.
+        runs: how many runs the suite has.
+        start: runs the loop on a device with a given progress.
+    """
+
+    experiment: str
+    name: str
+    steps: int
+    runs: int
+    start: Callable[[torch.device, Timed], None]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a loop was measured at; memory is its peak above what was held before."""
+
+    experiment: str
+    name: str
+    steps: int
+    runs: int
+    per_step: float
+    megabytes: float | None
+    hours: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hours", self.per_step * self.steps * self.runs / 3600)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields."""
+        return asdict(self)
+
+
+def measure(loop: Loop, device: torch.device, wanted: float) -> Pace:
+    """Time a loop for about ``wanted`` seconds."""
+    progress = Timed(device, wanted)
+
+    def action() -> None:
+        _run(loop, device, progress)
+
+    memory = peak_megabytes(action, device)
+    return Pace(loop.experiment, loop.name, loop.steps, loop.runs, progress.per_step, memory)
+
+
+def trace(loop: Loop, device: torch.device, file: Path) -> str:
+    """Write a trace of two steps of a loop (``.json.gz``); return its costliest operations as a table."""
+    progress = Timed(device, 0.0, file)
+    _run(loop, device, progress)
+    return progress.operations
+
+
+def _run(loop: Loop, device: torch.device, progress: Timed) -> None:
+    try:
+        loop.start(device, progress)
+    except StoppedError:
+        return
+    raise RuntimeError(f"{loop.name} ended before enough steps were timed")
+
+
+def loops(config: Path) -> list[Loop]:
+    """Return the loops of a suite's Table 1, Figure 2, Table 2 and Figure 3, each once."""
+    makers = {"table1": _classifier, "figure2": _separator, "table2": _surface, "figure3": _curve}
+    specs, found = load_suite(read_yaml(config), str(config)).specs, []
+    for experiment, make in makers.items():
+        alike: dict[str, list[Any]] = {}
+        for spec in specs.get(experiment, []):
+            alike.setdefault(_row_name(spec), []).append(spec)
+        made = [make(name, group) for name, group in alike.items()]
+        found += [loop for loop in made if loop is not None]
+    return found
+
+
+def _row_name(spec: Any) -> str:
+    match spec.experiment:
+        case "table1":
+            return spec.row.run_name(0)
+        case "figure2":
+            return f"{spec.dataset} {spec.name}"
+        case "table2":
+            return spec.name
+        case _:
+            return "curves"
+
+
+def _classifier(name: str, specs: list[table1.Spec]) -> Loop:
+    spec = specs[0]
+    row = spec.row
+    channels, side, images, _ = SHAPES[row.dataset]
+    training = row.training
+    used = min(training.train_images or images, images)
+
+    def start(device: torch.device, progress: Timed) -> None:
+        # A whole epoch where it is short: what is done once an epoch is not to weigh more than it does.
+        count = used if device.type == "cuda" else 16 * training.batch_size
+        data = ImageDataset(row.dataset, _random(count, channels, side), _random(8, channels, side), 10, {})
+        short = training.model_copy(update={"train_images": None})
+        with _run_on(device, spec, progress) as run:
+            train(
+                row.network,
+                make_method(row.method, row.settings),
+                data,
+                short,
+                run,
+                seed=0,
+                eps=spec.attacks.eps,
+            )
+
+    steps = training.epochs * (used // training.batch_size)
+    return Loop("table1", name, steps, len(specs), start)
+
+
+def _separator(name: str, specs: list[figure2.Spec]) -> Loop:
+    spec = specs[0]
+    channels, side, _, _ = SHAPES[spec.dataset]
+
+    def start(device: torch.device, progress: Timed) -> None:
+        with _run_on(device, spec, progress) as run:
+            figure2.run(_on_random_images(spec, run.directory, channels, side, [0]), run)
+
+    return Loop("figure2", name, spec.training.steps, sum(len(each.seeds) for each in specs), start)
+
+
+def _on_random_images(
+    spec: figure2.Spec, folder: Path, channels: int, side: int, seeds: list[int]
+) -> figure2.Spec:
+    """Return a spec on a thousand random images, which it writes into the folder."""
+    file = folder / "images.npz"
+    train_split, test_split = _random(1000, channels, side), _random(100, channels, side)
+    np.savez(
+        file,
+        x_train=_as_file(train_split), y_train=train_split.labels,
+        x_test=_as_file(test_split), y_test=test_split.labels,
+    )  # fmt: skip
+    changes = {"dataset": str(file), "seeds": seeds, "fraction": 1.0, "data_root": str(folder)}
+    return spec.model_copy(update=changes)
+
+
+def seeds_together(config: Path, loss: str, count: int, steps: int, device: torch.device) -> dict[str, Any]:
+    """Time one run of Figure 2 with many seeds; project their runs one by one from those of three seeds."""
+    specs = load_suite(read_yaml(config), str(config)).specs["figure2"]
+    spec = next(spec for spec in specs if spec.name == loss)
+    channels, side, _, _ = SHAPES[spec.dataset]
+    short = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": steps})})
+    times: list[float] = []
+    accuracies: list[list[float]] = []
+    for seeds in ([0], [0], [1], [2], list(range(count))):
+        with _run_on(device, short, Progress()) as run:
+            own = _on_random_images(short, run.directory, channels, side, seeds)
+            times.append(
+                seconds(lambda own=own, run=run: accuracies.append(figure2.run(own, run)["accuracy"]), device)
+            )
+    single, together = sum(times[1:4]) / 3 * count, times[-1]
+    alone = [one[0] for one in accuracies[1:4]]
+    gap = max(abs(a - b) for a, b in zip(alone, accuracies[-1], strict=False))
+    return {
+        "loss": loss, "seeds": count, "steps": steps, "together": together, "one_by_one": single,
+        "ratio": single / together, "accuracies": [alone, accuracies[-1][:3]], "same": gap <= 0.05,
+    }  # fmt: skip
+
+
+def _surface(name: str, specs: list[Any]) -> Loop | None:
+    method = specs[0].method
+    if not hasattr(method, "training"):
+        return None
+
+    def start(device: torch.device, progress: Timed) -> None:
+        torch.manual_seed(0)
+        method.surface(scan(specs[0].max_points, device), 32, 0, _OneSession(device, progress))
+
+    return Loop("table2", name, method.training.steps, len(specs), start)
+
+
+def _curve(name: str, specs: list[Any]) -> Loop:
+    settings = specs[0].fit
+
+    def start(device: torch.device, progress: Timed) -> None:
+        torch.manual_seed(0)
+        points = scan(1000, device)
+        network = ImplicitMLP(settings.width, settings.depth, outputs=2).to(device)
+        loss_of = level_set_loss(settings.sampling, network, points)
+        fit(network, loss_of, points, settings.training, 0, _OneSession(device, progress))
+
+    return Loop("figure3", name, settings.training.steps, len(specs), start)
+
+
+class _OneSession(Session):
+    """A session that keeps nothing."""
+
+    def __init__(self, device: torch.device, progress: Progress) -> None:
+        self.device, self.progress = device, progress
+        self.history: list[dict[str, float | int | str]] = []
+
+    def note(self, message: str) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+        pass
+
+
+class _run_on:  # noqa: N801  used like a function
+    """A run in a folder of its own that is gone afterwards."""
+
+    def __init__(self, device: torch.device, spec: RunSpec, progress: Progress) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._run = Run(Path(self._folder.name), spec, {"identity": "", "source": ""}, device)
+        self._run.progress = progress
+
+    def __enter__(self) -> Run:
+        return self._run
+
+    def __exit__(self, *error: object) -> None:
+        self._folder.cleanup()
+
+
+def _random(count: int, channels: int, side: int) -> Split:
+    draws = np.random.default_rng(0)
+    return Split(
+        draws.integers(0, 256, (count, channels, side, side), dtype=np.uint8),
+        np.arange(count, dtype=np.int64) % 10,
+    )
+
+
+def _as_file(split: Split) -> np.ndarray:
+    return split.images.transpose(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class AttackPace:
+    """What the attacks of a table's rows cost at most, with every image standing to the end."""
+
+    network: str
+    images_a_second: float
+    hours: float
+
+
+def attacks(config: Path, device: torch.device) -> Iterator[AttackPace]:
+    """Time a step of PGD for every dataset and network of Table 1, and project the hours of all its rows' attacks.
+
+    A pass of Square counts as a step of PGD. Bounds, since examples leave an attack when they break.
+    """
+    specs: dict[tuple[str, str], list[table1.Spec]] = {}
+    for spec in load_suite(read_yaml(config), str(config)).specs.get("table1", []):
+        specs.setdefault((spec.row.dataset, spec.row.network), []).append(spec)
+    for (dataset, network), group in specs.items():
+        plan = group[0].attacks
+        channels, side, _, test_images = SHAPES[dataset]
+        model: nn.Module = build_classifier(network, channels, side, 10).to(device).eval()
+        batch = min(plan.batch_size, 250)
+        x = torch.rand(batch, channels, side, side, device=device)
+        y = model(x).argmax(dim=1).detach()
+
+        def step(model: nn.Module = model, x: torch.Tensor = x, y: torch.Tensor = y) -> None:
+            pgd(model, x, y, Ball(1e-6), x, loss="margin", steps=5, step_size=1e-7, batch_size=len(x))
+
+        step()
+        rate = 5 * batch / min(seconds(step, device) for _ in range(3))
+        passes = sum(_passes(name, plan) for name in plan.attacks)
+        curve = 2 * (len(plan.curve_eps) * plan.steps + plan.curve_steps)
+        images = min(plan.test_images or test_images, test_images)
+        total = images * passes + min(plan.curve_images or test_images, test_images) * curve
+        yield AttackPace(f"{dataset} {network}", rate, len(group) * total / rate / 3600)
+
+
+def _passes(name: str, plan: table1.AttackPlan) -> int:
+    """Forward and backward passes of one image."""
+    if name.startswith("pgd"):
+        return plan.starts * plan.steps
+    parts = {
+        "apgd-ce": plan.apgd_steps,
+        "apgd-t": 9 * plan.apgd_steps,
+        "fab-t": 9 * plan.fab_steps,
+        "square": plan.queries,
+    }
+    return parts.get(name, sum(parts.values()))
