@@ -66,6 +66,11 @@ def run_name(*parts: str, seed: int = 0) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
+def without_seed(name: str) -> str:
+    """Return a run's name as it is with seed 0."""
+    return re.sub(r"-seed\d+$", "", name)
+
+
 # Settings of a run that say where and how it is carried out, not what it computes.
 _NOT_DECIDING = ("device", "data_root", "checkpoint_minutes")
 

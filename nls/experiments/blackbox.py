@@ -11,9 +11,9 @@ from nls.data import IMAGE_SETS, load_images
 from nls.engine.finished import METRICS
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
-from nls.engine.settings import RunSpec, Settings
+from nls.engine.settings import RunSpec, Settings, run_name
 from nls.engine.user_code import is_user_code, user_file
-from nls.experiments.common import Common, ExperimentConfig
+from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
 from nls.experiments.training import NetworkName, images_of, network_for, weights_file
 from nls.networks.weights import load_weights
 
@@ -32,7 +32,7 @@ class Group(Settings):
 
     dataset: str = Field(description="as in table1")
     network: NetworkName = Field(description="as in table1")
-    models: list[str] = Field(min_length=2, description="names of runs of table1")
+    models: list[str] = Field(min_length=2, description="names of runs of table1, without their seeds")
     transfer: Transfer = Field(description="how the sources are attacked")
 
 
@@ -40,6 +40,7 @@ class Config(ExperimentConfig):
     """Settings of the black-box tables."""
 
     seed: int = Field(0, ge=0, description="of the random starts")
+    seeds: Seeds = Field(1, description="of table1; networks of one seed are tried on one another")
     groups: list[Group] = Field(min_length=1, description="one table for each loss of the attack")
 
 
@@ -67,16 +68,17 @@ class Spec(RunSpec):
 
 
 def expand(config: Config, common: Common) -> list[Spec]:
-    """Return one run a source."""
+    """Return one run for each source and seed of its training."""
     return [
         Spec(
-            **common.base("blackbox", f"from-{source}", config.threads),
-            source=source,
-            group=group,
+            **common.base("blackbox", run_name("from", source, seed=seed), config.threads),
+            source=run_name(source, seed=seed),
+            group=group.model_copy(update={"models": [run_name(model, seed=seed) for model in group.models]}),
             seed=config.seed,
         )
         for group in config.groups
         for source in group.models
+        for seed in seed_list(config.seeds)
     ]
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nls.engine.settings import run_name
+from nls.engine.settings import run_name, without_seed
 from nls.engine.user_code import short_name
 from nls.reporting.runs import Evidence, missing_notes, read_run
+from nls.reporting.statistics import Spread, spread
 
 NOTE = (
     "Rows: the network that the points were made on. Columns: the network that they were tried on; its accuracy"
@@ -34,14 +34,14 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 
 def figure(evidence: Evidence) -> Figure:
-    """Draw every table of this machine as a heat map with its numbers."""
+    """Draw every table of this machine as a heat map with its numbers; of several seeds the means."""
     frames = transfer_tables(evidence.complete("blackbox"))
     rows = max(-(-len(frames) // 2), 1)
     picture, axes = plt.subplots(rows, 2, figsize=(12, 5 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(frames) :]:
         axis.set_axis_off()
     for axis, (title, frame) in zip(axes.flat, frames.items(), strict=False):
-        values = frame.to_numpy(dtype=float)
+        values = frame.map(lambda cell: cell.mean if isinstance(cell, Spread) else cell).to_numpy(dtype=float)
         image = axis.imshow(values, vmin=0, vmax=100, cmap="viridis")
         axis.set_xticks(range(len(frame.columns)), frame.columns, rotation=30, ha="right")
         axis.set_yticks(range(len(frame.index)), frame.index)
@@ -54,30 +54,38 @@ def figure(evidence: Evidence) -> Figure:
 
 
 def transfer_tables(runs: Sequence[Path]) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """Return a table of percentages for each dataset, network and loss: sources in rows, targets in columns."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    order: dict[tuple[str, str], list[str]] = {}
+    """Return a table of percentages for each dataset, network and loss: sources in rows, targets in columns.
+
+    With several seeds of the networks a cell is the mean over them with its deviation.
+    """
+    # Dataset, network, loss → source → target → accuracy of each seed.
+    found: dict[tuple[str, str, str], dict[str, dict[str, list[float]]]] = {}
     for directory in runs:
         record = read_run(directory)
         assert record.metrics is not None
         group = record.spec["group"]
-        key = (group["dataset"], group["network"])
-        order[key] = group["models"]
-        groups.setdefault(key, []).append(record.metrics)
-    frames = {}
-    for (dataset, network), members in groups.items():
-        models = order[dataset, network]
-        front = run_name(Path(dataset).stem, short_name(network), "")
-        short = {model: model.removeprefix(front) for model in models}
-        members = sorted(members, key=lambda metrics: models.index(metrics["source"]))
+        front = run_name(Path(group["dataset"]).stem, short_name(group["network"]), "")
+        names = {model: without_seed(model).removeprefix(front) for model in group["models"]}
         for loss in ("xent", "margin"):
-            rows = {
-                short[metrics["source"]]: {
-                    short[target]: round(100 * metrics["accuracy"][loss][target], 2) for target in models
-                }
-                for metrics in members
-            }
-            frames[dataset, network, loss] = pd.DataFrame.from_dict(rows, orient="index").rename_axis(
-                "points of"
-            )
-    return frames
+            table = found.setdefault((group["dataset"], group["network"], loss), {})
+            for name in names.values():  # rows in the order of the group, whatever that of the runs
+                table.setdefault(name, {})
+            row = table[names[record.metrics["source"]]]
+            for model, name in names.items():
+                row.setdefault(name, []).append(100 * record.metrics["accuracy"][loss][model])
+    return {
+        key: pd.DataFrame.from_dict(
+            {
+                source: {target: _rounded(values) for target, values in row.items()}
+                for source, row in table.items()
+                if row
+            },
+            orient="index",
+        ).rename_axis("points of")
+        for key, table in found.items()
+    }
+
+
+def _rounded(values: Sequence[float]) -> Spread | float:
+    cell = spread(values)
+    return cell if isinstance(cell, Spread) else round(cell, 2)

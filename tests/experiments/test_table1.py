@@ -394,6 +394,19 @@ def test_transfer_between_trained_networks(tmp_path, monkeypatch):
     assert all(torch.isfinite(value).all() for value in weights.values())
 
 
+def test_networks_of_one_seed_are_tried_on_one_another():
+    common = Common(suite="test", device="cpu", data_root="data", checkpoint_minutes=60.0)
+    transfer = {"eps": 0.1, "steps": 1, "step_size": 0.1}
+    group = {"dataset": "digits", "network": "convnet-small", "models": ["a", "b"], "transfer": transfer}
+    found = blackbox.expand(blackbox.Config(seeds=2, groups=[group]), common)
+    assert [(spec.run, spec.source, spec.group.models) for spec in found] == [
+        ("from-a", "a", ["a", "b"]),
+        ("from-a-seed1", "a-seed1", ["a-seed1", "b-seed1"]),
+        ("from-b", "b", ["a", "b"]),
+        ("from-b-seed1", "b-seed1", ["a-seed1", "b-seed1"]),
+    ]
+
+
 def test_missing_weights_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)

@@ -112,8 +112,8 @@ def test_rows_that_the_paper_has_not_are_shown(tmp_path):
     assert notes == []
 
 
-def black_box_runs(folder, transferred):
-    models = ["ours", "mnist-net-madry"]
+def black_box_runs(folder, transferred, seed=""):
+    models = [f"ours{seed}", f"mnist-net-madry{seed}"]
     for source in reversed(models):
         group = {"dataset": "mnist", "network": "net", "models": models}
         accuracy = {model: 0.1 if model == source else transferred for model in models}
@@ -137,6 +137,15 @@ def test_black_box_tables_have_sources_in_rows(tmp_path):
     assert (madry["ours"], madry["madry"], madry["source"]) == (70, 10, "here")
     assert notes == [blackbox.NOTE]
     assert len(blackbox.figure(evidence(tmp_path)).axes) == 4
+
+
+def test_black_box_tables_are_means_over_the_seeds_of_the_networks(tmp_path):
+    for seed, transferred in (("", 0.7), ("-seed1", 0.8), ("-seed2", 0.75)):
+        black_box_runs(tmp_path, transferred, seed)
+    frame, _ = blackbox.table(evidence(tmp_path))
+    assert list(frame["points of"]) == ["ours", "madry"] * 2
+    assert [str(cell) for cell in frame["ours"][:2]] == ["10.00 ± 0.00", "75.00 ± 5.00"]
+    blackbox.figure(evidence(tmp_path))
 
 
 @pytest.mark.parametrize(
