@@ -3,11 +3,11 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from nls.cli import main
 from nls.engine.checkpoint import Checkpoint
 from nls.engine.files import write_if_changed, write_json, written_whole
 from nls.engine.runs import execute
@@ -272,22 +272,18 @@ def test_a_missing_gpu_is_one_line(tmp_path):
         execute(spec(device="cuda"), lambda *_: {}, tmp_path)
 
 
-def test_the_command_line_tells_bad_input_in_one_line_and_exits_with_2(tmp_path):
-    file = tmp_path / "spec.yaml"
-    for text, words in {
-        "experiment: figure9\n": "'figure9' is not allowed: take one of figure1, figure2",
-        "experiment: [\n": "not YAML",
-        "experiment: figure1\nsuite: s\nrun: r\npanel: l3\ntraining: {}\n": "panel: 'l3' is not allowed",
-    }.items():
-        file.write_text(text)
-        answer = subprocess.run(
-            [sys.executable, "-m", "nls", "run", file, "--out", tmp_path / "out"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parents[2],
-        )
-        assert answer.returncode == 2
-        assert words in answer.stderr
-        assert answer.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("experiment: figure9\n", "'figure9' is not allowed: take one of figure1, figure2"),
+        ("experiment: [\n", "not YAML"),
+        ("experiment: figure1\nsuite: s\nrun: r\npanel: l3\ntraining: {}\n", "panel: 'l3' is not allowed"),
+    ],
+)
+def test_a_bad_spec_is_told_in_one_line_and_ends_with_2(tmp_path, capsys, text, words):
+    (tmp_path / "spec.yaml").write_text(text)
+    assert main(["run", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
     assert not (tmp_path / "out").exists()

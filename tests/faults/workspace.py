@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import yaml
@@ -38,7 +39,7 @@ class Workspace:
     def verb(self, run: str, out: Path) -> list[str]:
         return ["run", str(self.spec(run)), "--out", str(out)]
 
-    def snakemake(self, *words: str) -> subprocess.Popen[str]:
+    def snakemake(self, *words: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         return subprocess.Popen(
@@ -46,7 +47,7 @@ class Workspace:
             cwd=self.folder,
             env=environment,
             text=True,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -57,8 +58,7 @@ def make_workspace(
 ) -> Workspace:
     """Copy what Snakemake needs into ``folder``, and the config; only some experiments, if they are named."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("Snakefile", "environment.yml", "figure1", "figure2"):
-        shutil.copy(REPOSITORY / name, folder)
+    shutil.copy(REPOSITORY / "Snakefile", folder)
     for name in ("workflow", "config"):
         shutil.copytree(REPOSITORY / name, folder / name, dirs_exist_ok=True)
     (folder / "profiles").symlink_to("workflow/profiles")
