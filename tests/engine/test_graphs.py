@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -60,6 +62,54 @@ def test_work_that_draws_random_numbers_is_not_captured(counter, monkeypatch):
     total, work = counter
     Repeated(work, GPU, capture=False)(9)
     assert total == 9
+
+
+class Graph:
+    """A CUDA graph as far as the way through it goes: what is asked between begin and end is replayed later."""
+
+    began = None
+
+    def capture_begin(self, pool):
+        Graph.began = self
+
+    def capture_end(self):
+        Graph.began = None
+
+    def replay(self):
+        self.recorded()
+
+
+class Stream:
+    def wait_stream(self, other):
+        pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_way_through_a_capture(fails, monkeypatch, capsys):
+    """Once for real, once recorded, then replayed; the graph, its memory and its stream are replaced here."""
+    monkeypatch.setattr(graphs, "_failures", [])
+    monkeypatch.setattr(graphs, "_pool", lambda device: (None,))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    done = []
+
+    def work():
+        if Graph.began is None:
+            done.append("called")
+        elif fails:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        else:
+            Graph.began.recorded = lambda: done.append("replayed")
+
+    repeated = Repeated(work, GPU)
+    repeated(6)
+    repeated(2)
+    assert done == ["called"] + 7 * ["called" if fails else "replayed"]
+    assert Graph.began is None
+    told = "note: the GPU runs call by call, since a capture failed (operation not permitted"
+    assert (told in capsys.readouterr().out) == fails
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
