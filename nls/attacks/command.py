@@ -1,5 +1,6 @@
 """``nls attack``: a report on anyone's model."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -55,6 +56,8 @@ def attack_files(
     """
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, not {limit}")
+    for path in filter(None, (save_adversarial, out)):
+        _require_place(path)
     place = choose_device(device)
     network, unwrapped = _network(model, weights, weights_key, place)
     images, labels, fingerprint = _test_images(dataset, data_root, limit, place)
@@ -150,6 +153,16 @@ def report_text(report: dict[str, Any]) -> str:
     lines += [f"warning: {line}" for line in report["warnings"].values()]
     lines += [f"gradient masking suspected: {reason}" for reason in report["gradient_masking"]["reasons"]]
     return "\n".join(lines)
+
+
+def _require_place(path: Path) -> None:
+    """Raise UserError, before the work, where its result could not be written after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: cannot be written: name a file in a folder that you may write to")
 
 
 def _network(

@@ -70,14 +70,14 @@ def load_weights(model: nn.Module, path: Path, key: str | None = None) -> Unwrap
         UserError: the file cannot be read (see :func:`read`), has no key ``key``, or holds nothing that fits, or
             several things; the first name that is missing, or has another shape, is named.
     """
-    wanted = model.state_dict()
+    wanted = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     content = read(path)
     found = dict(_below(content, key) if key is not None else _candidates(content))
     if not found:
         first = next(iter(wanted.items()), None)
         missing = "" if first is None else f"; the first name that is missing is {_described(*first)}"
-        under = "" if key is None else f" under {key}"
-        raise UserError(f"{path}: holds no state_dict of tensors{under}; {_kept(content)}{missing}")
+        nothing = "was found (--weights-key names its key)" if key is None else f"under {key}"
+        raise UserError(f"{path}: no state_dict {nothing}; {_kept(content)}{missing}")
     variants = {place: _best_variant(state, wanted) for place, state in found.items()}
     fitting = {place: variant for place, variant in variants.items() if not _mismatch(variant[1], wanted)}
     if len(fitting) > 1:
@@ -89,7 +89,7 @@ def load_weights(model: nn.Module, path: Path, key: str | None = None) -> Unwrap
         raise UserError(f"{path}: {_mismatch(state, wanted)}{under}; {_kept(content)}")
     ((place, (prefix, state)),) = fitting.items()
     dtypes = {str(value.dtype) for name, value in state.items() if value.dtype != wanted[name].dtype}
-    model.load_state_dict({name: state.get(name, value) for name, value in wanted.items()})
+    model.load_state_dict({name: state.get(name, value) for name, value in wanted.items()}, strict=False)
     return Unwrapped(place, prefix, tuple(sorted(name.removeprefix("torch.") for name in dtypes)))
 
 

@@ -151,6 +151,17 @@ def test_bad_input_is_one_line_and_leaves_no_report(bad_weights, changes, messag
     assert not out.exists()
 
 
+@pytest.mark.parametrize("option", ["--out", "--save-adversarial"])
+@pytest.mark.parametrize("place", [".", "model.py/a.json"])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, option, place, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert main([*_words(folder), option, place]) == 2
+    printed = capsys.readouterr()
+    assert f"{place}: cannot be written" in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
 def test_a_model_that_returns_nan(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     weights = torch.load(folder / "weights.pt", weights_only=True)

@@ -159,18 +159,22 @@ BAD = {
     "no candidate": (
         lambda state: {letter: {letter: 1} for letter in "abcdefg"},
         None,
-        f"holds no state_dict of tensors; its keys are a, b, c, d, e and 2 more; {MISSING}",
+        f"no state_dict was found (--weights-key names its key); its keys are a, b, c, d, e and 2 more; {MISSING}",
     ),
-    "empty": (lambda state: {}, None, f"holds no state_dict of tensors; it is empty; {MISSING}"),
+    "empty": (
+        lambda state: {},
+        None,
+        f"no state_dict was found (--weights-key names its key); it is empty; {MISSING}",
+    ),
     "no such key": (
         lambda state: {"model": state, "epoch": 3},
         "best",
-        f"holds no state_dict of tensors under best; its keys are model, epoch; {MISSING}",
+        f"no state_dict under best; its keys are model, epoch; {MISSING}",
     ),
     "a key of something else": (
         lambda state: {"model": state, "epoch": 3},
         "epoch",
-        f"holds no state_dict of tensors under epoch; its keys are model, epoch; {MISSING}",
+        f"no state_dict under epoch; its keys are model, epoch; {MISSING}",
     ),
     "a name is missing": (
         lambda state: {"model": {name: state[name] for name in state if name != "conv.bias"}, "epoch": 3},
