@@ -10,9 +10,15 @@ import pandas as pd
 from docutils.core import publish_parts
 
 from nls.engine.files import write_text
+from nls.engine.finished import HISTORY, METRICS, PROVENANCE, SPEC
+from nls.reporting.overview import counted, overview
 from nls.reporting.products import FIGURES, TABLES
 from nls.reporting.runs import REPORTS, Evidence, read_run
 
+# The paper's own order; what belongs to one experiment stands together.
+_ORDER = ("figure1", "figure2", "table1", "blackbox", "table2", "figure3", "universality")
+# How the page marks what the overview says of a figure or a claim.
+_VERDICTS = {"agrees": "good", "reproduced": "good", "differs": "bad", "not reproduced": "bad"}
 CAPTIONS = resources.files("nls.reporting") / "captions"
 
 
@@ -25,13 +31,17 @@ def write_report(suite: str) -> Path:
     evidence = Evidence(suite)
     evidence.require_suite()
     folder = REPORTS / suite
-    names = [name for name in dict.fromkeys((*FIGURES, *TABLES)) if _made(folder, name)]
+    names = sorted(
+        (name for name in dict.fromkeys((*TABLES, *FIGURES)) if _made(folder, name)),
+        key=lambda name: _ORDER.index(name.partition("-")[0]),
+    )
     sections = [_section(folder, name) for name in names]
     experiments = sorted(path.name for path in (evidence.results / suite / "specs").iterdir())
     page = resources.files("nls.reporting").joinpath("page.html").read_text(encoding="utf-8")
     for key, value in {
         "suite": html.escape(suite),
-        "contents": " · ".join(f'<a href="#{name}">{html.escape(_title(name))}</a>' for name in names),
+        "contents": _contents(names),
+        "overview": _overview(evidence, folder),
         "sections": "\n".join(sections),
         "runs": _runs(evidence, experiments),
         "machine": _machine(evidence, experiments),
@@ -42,12 +52,28 @@ def write_report(suite: str) -> Path:
     return path
 
 
+def _contents(names: list[str]) -> str:
+    titles = {"overview": "Overview"} | {name: _title(name) for name in names} | {"runs": "Runs"}
+    return "".join(f'<li><a href="#{name}">{html.escape(title)}</a></li>' for name, title in titles.items())
+
+
+def _overview(evidence: Evidence, folder: Path) -> str:
+    frame, notes = overview(evidence, folder)
+    summary = f"<p>{html.escape(counted(frame))}</p>"
+    if frame.empty:
+        return summary
+    rows = frame.to_html(index=False, border=0, classes="data", escape=True)
+    for verdict, kind in _VERDICTS.items():
+        rows = rows.replace(f"<td>{verdict}</td>", f'<td><span class="verdict {kind}">{verdict}</span></td>')
+    return f'{summary}<div class="scroll" tabindex="0">{rows}</div>{_listed(notes)}'
+
+
 def _made(folder: Path, name: str) -> bool:
     return (folder / f"{name}.png").exists() or (folder / f"{name}.csv").exists()
 
 
 def _section(folder: Path, name: str) -> str:
-    parts = [f'<section id="{name}"><h2>{html.escape(_title(name))}</h2>']
+    parts = [f'<section id="{name}"><h2><a href="#{name}">{html.escape(_title(name))}</a></h2>']
     picture, table = folder / f"{name}.png", folder / f"{name}.csv"
     if picture.exists():
         data = base64.b64encode(picture.read_bytes()).decode()
@@ -70,14 +96,31 @@ def _table(path: Path) -> str:
         rows = "<p>No run is complete.</p>"
         if text.strip():
             rows = pd.read_csv(path, keep_default_na=False, dtype=str).to_html(
-                index=False, border=0, escape=True
+                index=False, border=0, classes="data", escape=True
             )
+            rows = f'<div class="scroll" tabindex="0">{rows}</div>{_copies(path)}'
     except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
         reason = html.escape(str(error).splitlines()[0])
         return f"<p>The table's files cannot be read ({reason}); run nls table {path.stem} again.</p>"
     notes = [line for line in page.splitlines() if line.startswith("- ")]
-    listed = "".join(f"<li>{html.escape(note[2:])}</li>" for note in notes)
-    return f'<div class="scroll">{rows}</div><ul class="notes">{listed}</ul>'
+    return rows + _listed([note[2:] for note in notes])
+
+
+def _copies(path: Path) -> str:
+    """Return buttons that copy the table in each of its formats, and the texts that they copy."""
+    buttons, texts = [], []
+    for name, ending in (("CSV", ".csv"), ("Markdown", ".md"), ("LaTeX", ".tex")):
+        file = path.with_suffix(ending)
+        if file.exists():
+            key = f"{path.stem}-{ending[1:]}"
+            buttons.append(f'<button type="button" data-source="{key}">copy as {name}</button>')
+            texts.append(f'<pre id="{key}" hidden>{html.escape(file.read_text(encoding="utf-8"))}</pre>')
+    return f'<div class="copy">{"".join(buttons)}</div>{"".join(texts)}'
+
+
+def _listed(notes: list[str]) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    return f'<ul class="notes">{items}</ul>' if items else ""
 
 
 def _title(name: str) -> str:
@@ -96,23 +139,38 @@ def _caption_lines(name: str) -> list[str]:
 
 
 def _runs(evidence: Evidence, experiments: list[str]) -> str:
-    """Return how many runs of each experiment are complete, their time, and why the others are missing."""
-    rows, missing = [], []
+    """Return how many runs of each experiment are complete, their time and files, and why the others are missing."""
+    rows, missing, files = [], [], []
     for experiment in experiments:
         complete = evidence.complete(experiment)
-        seconds = sum(read_run(path).provenance["wall_seconds"] for path in complete)
+        times = {path: read_run(path).provenance["wall_seconds"] for path in complete}
         asked = len(evidence.here(experiment))
         rows.append(
-            f"<tr><td>{experiment}</td><td>{len(complete)} of {asked}</td><td>{seconds / 60:.1f}</td></tr>"
+            f"<tr><td>{experiment}</td><td>{len(complete)} of {asked}</td>"
+            f"<td>{sum(times.values()) / 60:.1f}</td></tr>"
+        )
+        listed = "".join(_files_of(path, seconds) for path, seconds in times.items())
+        files.append(
+            f"<details><summary>{experiment}: files of each run</summary><ul>{listed}</ul></details>"
         )
         missing += [
             f"<li>{record.directory}: {html.escape(record.missing_because or '')}</li>"
             for record in evidence.missing(experiment)
         ]
     table = (
-        f"<table><tr><th>experiment</th><th>runs</th><th>minutes of all runs</th></tr>{''.join(rows)}</table>"
+        "<table><tr><th>experiment</th><th>runs</th><th>minutes of all runs</th></tr>"
+        f"{''.join(rows)}</table>{''.join(files)}"
     )
     return table + (f"<p>Missing runs:</p><ul>{''.join(missing)}</ul>" if missing else "")
+
+
+def _files_of(directory: Path, seconds: float) -> str:
+    """Return a run with links to its settings, log and provenance, relative to the report."""
+    links = " · ".join(
+        f'<a href="../../{html.escape((directory / name).as_posix())}">{name}</a>'
+        for name in (SPEC, METRICS, HISTORY, PROVENANCE, "run.log")
+    )
+    return f"<li>{html.escape(directory.name)} ({seconds:.0f} s): {links}</li>"
 
 
 def _machine(evidence: Evidence, experiments: list[str]) -> str:

@@ -1,0 +1,117 @@
+"""The report's first table: every figure that the paper has too, beside the reference's and this machine's."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nls.reporting.runs import Evidence
+
+# Tables whose columns carry their source in brackets, and how far a figure may be from the paper's without differing:
+# half a point of accuracy, or one standard deviation, the paper's or ours.
+_TABLES = {"table1": 0.5, "table2": 0.0}
+_SOURCED = re.compile(r"^(?P<measure>.+) \((?P<source>paper|reference|here)\)$")
+# Columns that say which row it is.
+_NAMES = ("dataset", "network", "method", "eps_train")
+
+
+def overview(evidence: Evidence, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return one line for every figure that the paper has too, and for every claim that its text makes.
+
+    Args:
+        evidence: the suite.
+        folder: where its tables lie as CSV.
+
+    Returns:
+        Columns ``figure, paper, reference, here, agrees``; and how to read them.
+    """
+    lines = [line for name in _TABLES for line in _figures(evidence, folder, name)]
+    lines += [line for name in _TABLES for line in _claims(folder, name)]
+    frame = pd.DataFrame(lines, columns=["figure", "paper", "reference", "here", "agrees"]).fillna("")
+    return frame, [
+        "A figure agrees if it is within one standard deviation (the paper's or ours) of the paper's, or within 0.5 "
+        "points of an accuracy. A claim is judged by the 95% interval of paired differences, and undecided "
+        "without one. An empty cell was not run.",
+    ]
+
+
+def _figures(evidence: Evidence, folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    frame = _read(folder / f"{name}.csv")
+    found = [match for column in frame.columns if (match := _SOURCED.match(column))]
+    measures = dict.fromkeys(match["measure"] for match in found if match["source"] == "paper")
+    alike = _same_data(evidence, name)
+    for row in frame.to_dict("records"):
+        label = " ".join(row[column] for column in _NAMES if row.get(column))
+        for measure in measures:
+            cells = {
+                source: row.get(f"{measure} ({source})", "") for source in ("paper", "reference", "here")
+            }
+            ours = cells["here"] or cells["reference"]
+            if cells["paper"] and ours:
+                agrees = _agrees(cells["paper"], ours, _TABLES[name]) if alike else "other data"
+                yield {"figure": f"{_title(name)}: {label}, {measure}"} | cells | {"agrees": agrees}
+
+
+def _claims(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    for row in _read(folder / f"{name}-differences.csv").to_dict("records"):
+        if row.get("claim"):
+            place = " ".join(row[column] for column in ("dataset", "network") if row.get(column))
+            relation = row["claim"].removeprefix("ours ")
+            verdict = row.get("verdict (here)") or row.get("verdict (reference)")
+            yield {
+                "figure": f"{_title(name)}: {place} {row['ours']} {relation} {row['other']}, {row['measure']}",
+                "paper": _signed(row.get("difference (paper)", "")),
+                "reference": _told(row, "reference"),
+                "here": _told(row, "here"),
+                "agrees": verdict,
+            }
+
+
+def _told(row: Mapping[Any, str], source: str) -> str:
+    """Return a difference, with its interval where there is one."""
+    low, high = (row.get(f"95% {end} ({source})", "") for end in ("low", "high"))
+    mean = _signed(row.get(f"difference ({source})", ""))
+    return f"{mean} ({_signed(low)} to {_signed(high)})" if low and high else mean
+
+
+def _signed(text: str) -> str:
+    return f"{float(text):+.2f}".replace("-", "−") if text else ""
+
+
+def _agrees(paper: str, ours: str, room: float) -> str:
+    (expected, spread), (value, own) = (_mean_and_deviation(text) for text in (paper, ours))
+    return "agrees" if abs(value - expected) <= max(room, spread, own) else "differs"
+
+
+def _mean_and_deviation(text: str) -> tuple[float, float]:
+    numbers = [float(part) for part in text.split("±")]
+    return numbers[0], numbers[1] if len(numbers) > 1 else 0.0
+
+
+def _same_data(evidence: Evidence, name: str) -> bool:
+    """Return whether the suite's runs are on the paper's data: Table 2 is on scans of FAUST."""
+    return name != "table2" or any(run.spec.get("data") == "faust" for run in evidence.here("table2"))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Return a table as text; an empty one if it was not made or has no rows."""
+    if not path.exists() or not path.read_text(encoding="utf-8").strip():
+        return pd.DataFrame()
+    return pd.read_csv(path, keep_default_na=False, dtype=str)
+
+
+def _title(name: str) -> str:
+    return {"table1": "Table 1", "table2": "Table 2"}[name]
+
+
+def counted(frame: pd.DataFrame) -> str:
+    """Return in one sentence how many figures and claims agree."""
+    if frame.empty:
+        return "No figure of this suite has a counterpart in the paper yet."
+    counts = frame["agrees"].value_counts()
+    return ", ".join(f"{counts[word]} {word}" for word in _ORDER if word in counts) + "."
+
+
+_ORDER: Sequence[str] = ("agrees", "reproduced", "differs", "not reproduced", "undecided", "other data")
