@@ -53,6 +53,7 @@ class Run:
         checkpoint: see :class:`Checkpoint`; recipes go through :meth:`resume` and :meth:`offer`.
         progress: see :class:`Progress`.
         history: rows of ``history.csv``, in the order of the run.
+        timings: seconds that the provenance keeps, by name; no metric may depend on them.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Run:
         self.notes: list[str] = []
         self.data: dict[str, Any] = {}
         self.history: list[dict[str, float | int | str]] = []
+        self.timings: dict[str, list[float]] = {}
         self.progress = Progress(directory / HEARTBEAT)
         self.checkpoint = Checkpoint(
             directory, made_from["identity"], spec.checkpoint_minutes * 60, self.note
@@ -207,6 +209,7 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
             "packages": made_from["packages"],
             "started": started,
             "wall_seconds": round(run.wall_seconds, 2),
+            "timings": run.timings,
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "interruptions": run.interruptions,
             "data": run.data,

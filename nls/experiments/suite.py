@@ -14,7 +14,7 @@ from nls.engine.finished import METRICS
 from nls.engine.runs import execute
 from nls.engine.settings import Device, RunSpec, Settings, parse, read_yaml
 from nls.errors import UserError
-from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2, universality
+from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2, table2_time, universality
 from nls.experiments.common import Common, ExperimentConfig, results_directory, run_directory, spec_file
 
 RECIPES: dict[str, ModuleType] = {
@@ -23,6 +23,7 @@ RECIPES: dict[str, ModuleType] = {
     "table1": table1,
     "blackbox": blackbox,
     "table2": table2,
+    "table2-time": table2_time,
     "figure3": figure3,
     "universality": universality,
 }

@@ -16,7 +16,7 @@ from nls.geometry.meshing import Topology, largest_component, topology
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.methods import METHODS, Method
 from nls.reconstruction.poisson import Poisson
-from nls.reconstruction.session import Session, UnsavedSession
+from nls.reconstruction.session import SurfaceSession, UnsavedSession
 
 MIN_RESOLUTION = 16
 
@@ -92,7 +92,7 @@ def reconstruct_with(
     max_points: int,
     keep_largest: bool,
     seed: int,
-    session: Session,
+    session: SurfaceSession,
 ) -> Reconstruction:
     """Reconstruct with the given settings; see :func:`reconstruct`.
 
@@ -112,7 +112,7 @@ def reconstruct_with(
     return Reconstruction(mesh, topology(mesh), len(points), found.network, found.figures)
 
 
-def _largest(mesh: trimesh.Trimesh, session: Session) -> trimesh.Trimesh:
+def _largest(mesh: trimesh.Trimesh, session: SurfaceSession) -> trimesh.Trimesh:
     """Drop all pieces but the largest, and say so."""
     kept = largest_component(mesh)
     dropped = topology(mesh).components - topology(kept).components

@@ -1,5 +1,6 @@
 """AtlasNet (Groueix et al. 2018) on one cloud, one of Table 2's rivals."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from nls.engine.seeds import torch_stream
 from nls.engine.settings import Settings
 from nls.networks.atlasnet import AtlasNet
 from nls.objectives.chamfer import squared_chamfer
-from nls.reconstruction.session import Session
+from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface
 from nls.reconstruction.training import Loss, Training, fit
 
@@ -27,13 +28,17 @@ class AtlasNetMethod(Settings):
     vertices: int = Field(10_000, ge=100, description="vertices of the mesh, over all templates")
     training: Training = Training(optimizer="adam", learning_rate=1e-3, schedule="drops")
 
-    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+    def surface(
+        self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
+    ) -> Surface:
         """Reconstruct; see :class:`SurfaceMethod`."""
         network = AtlasNet(self.patches, self.template, self.latent, self.hidden).to(points.device)
-        figures = fit(network, _atlas_loss(network), points, self.training, seed, session)
         draws = torch_stream(seed, "description", device=points.device)
         chosen = torch.randint(len(points), (self.training.batch,), generator=draws, device=points.device)
-        return Surface(network.mesh(points[chosen], self.vertices), network, figures)
+        mesh = partial(network.mesh, points[chosen], self.vertices)
+        look = partial(session.look, mesh=mesh)
+        figures = fit(network, _atlas_loss(network), points, self.training, seed, session, look)
+        return Surface(mesh(), network, figures)
 
 
 def _atlas_loss(network: AtlasNet) -> Loss:

@@ -1,5 +1,6 @@
 """Implicit geometric regularisation (Gropp et al. 2020), one of Table 2's rivals."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from nls.geometry.meshing import mesh_zero_level
 from nls.geometry.octree import Grid
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.igr import IgrLoss
-from nls.reconstruction.session import Session
+from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface, eikonal_error
 from nls.reconstruction.training import Loss, Training, fit
 
@@ -27,12 +28,16 @@ class Igr(Settings):
     eikonal_weight: float = Field(0.1, ge=0, description="λ of the eikonal term")
     local_sigma: float = Field(0.02, ge=0, description="noise of the samples near the cloud, unit ball")
 
-    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+    def surface(
+        self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
+    ) -> Surface:
         """Reconstruct; see :class:`SurfaceMethod`."""
         network = ImplicitMLP(self.width, self.depth, activation="softplus").to(points.device)
-        figures = fit(network, _igr_loss(self, network), points, self.training, seed, session)
+        mesh = partial(mesh_zero_level, network, Grid(resolution), points.device)
+        look = partial(session.look, mesh=mesh)
+        figures = fit(network, _igr_loss(self, network), points, self.training, seed, session, look)
         figures["eikonal_error"] = eikonal_error(network, points, seed)
-        return Surface(mesh_zero_level(network, Grid(resolution), points.device), network, figures)
+        return Surface(mesh(), network, figures)
 
 
 def _igr_loss(method: Igr, network: nn.Module) -> Loss:

@@ -1,5 +1,6 @@
 """The level set of Section 3.3: a network trained by Eq. 13, meshed by marching cubes."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from nls.geometry.neighbours import Neighbours
 from nls.geometry.octree import Grid
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.reconstruction import ReconstructionLoss
-from nls.reconstruction.session import Session
+from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface, eikonal_error
 from nls.reconstruction.training import Loss, Training, fit
 
@@ -43,13 +44,17 @@ class LevelSet(Settings):
     training: Training = Training()
     sampling: Sampling = Sampling()
 
-    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+    def surface(
+        self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
+    ) -> Surface:
         """Reconstruct; see :class:`SurfaceMethod`."""
         network = ImplicitMLP(self.width, self.depth).to(points.device)
         loss_of = level_set_loss(self.sampling, network, points)
-        figures = fit(network, loss_of, points, self.training, seed, session)
+        mesh = partial(mesh_zero_level, network, Grid(resolution), points.device)
+        look = partial(session.look, mesh=mesh)
+        figures = fit(network, loss_of, points, self.training, seed, session, look)
         figures["eikonal_error"] = eikonal_error(network, points, seed)
-        return Surface(mesh_zero_level(network, Grid(resolution), points.device), network, figures)
+        return Surface(mesh(), network, figures)
 
 
 def level_set_loss(sampling: Sampling, network: nn.Module, points: Float[Tensor, "n d"]) -> Loss:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nls.engine.settings import Settings
-from nls.reconstruction.session import Session
+from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface
 
 
@@ -19,7 +19,9 @@ class Poisson(Settings):
     depth: int = Field(8, ge=1, le=12, description="depth of the octree")
     neighbours: int = Field(16, ge=3, description="points in the fit of a normal")
 
-    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+    def surface(
+        self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
+    ) -> Surface:
         """Reconstruct; see :class:`SurfaceMethod`. With a GPU too, this works on the CPU."""
         # Its package takes a second to import.
         from nls.geometry.poisson import screened_poisson

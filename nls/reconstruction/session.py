@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+import trimesh
 
 from nls.engine.progress import Progress
 
@@ -13,7 +14,10 @@ class Session(Protocol):
 
     device: torch.device
     progress: Progress
-    history: list[dict[str, float | int | str]]
+
+    @property
+    def history(self) -> list[dict[str, float | int | str]]:
+        """Rows of ``history.csv``, in the order of the run."""
 
     def note(self, message: str) -> None:
         """Tell what a reader of the result must know."""
@@ -23,6 +27,13 @@ class Session(Protocol):
 
     def offer(self, state: Callable[[], dict[str, Any]]) -> None:
         """Keep the state if it is time to."""
+
+
+class SurfaceSession(Session, Protocol):
+    """A session that may want to see the surface while the network is trained."""
+
+    def look(self, done: int, total: int, mesh: Callable[[], trimesh.Trimesh]) -> None:
+        """Call ``mesh`` for the surface after ``done`` of ``total`` steps, in the unit ball, if it is wanted."""
 
 
 class UnsavedSession:
@@ -42,3 +53,6 @@ class UnsavedSession:
 
     def offer(self, state: Callable[[], dict[str, Any]]) -> None:
         """Keep nothing."""
+
+    def look(self, done: int, total: int, mesh: Callable[[], trimesh.Trimesh]) -> None:
+        """Want no surface before the end."""

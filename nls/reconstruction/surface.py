@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nls.engine.seeds import torch_stream
 from nls.levelset import values_and_jacobian
-from nls.reconstruction.session import Session
+from nls.reconstruction.session import SurfaceSession
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Surface:
 class SurfaceMethod(Protocol):
     """A method with its settings."""
 
-    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+    def surface(
+        self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
+    ) -> Surface:
         """Return the surface that points of the unit ball sample.
 
         ``resolution`` is the number of nodes of the meshing grid along an axis, for methods with a level set.

@@ -45,10 +45,12 @@ def fit(
     training: Training,
     seed: int,
     session: Session,
+    look: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Train a network on batches of points and return the last figures of its loss.
 
-    ``loss_of`` maps a batch to the loss and to figures worth showing.
+    ``loss_of`` maps a batch to the loss and to figures worth showing. ``look`` is told after every step how many of
+    how many are done.
     """
     draws = torch_stream(seed, "batches", device=session.device)
     parts: dict[str, Part] = {"network": network, "draws": draws}
@@ -80,6 +82,8 @@ def fit(
                 )
             session.history.append({"step": step, **figures})
             session.progress.show(loss=figures["loss"])
+        if look is not None:
+            look(step + 1, training.steps)
     session.offer(partial(_state, training.steps, figures, parts))
     session.progress.name("meshing and measuring")
     return {"steps": training.steps, **figures}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nls.engine.settings import Settings
 from nls.engine.user_code import load_user_code
-from nls.reconstruction.session import Session
+from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface
 
 
@@ -21,6 +21,8 @@ class UserMethod(Settings):
     method: str = Field(pattern=r"\.py:\w+$", description="FILE.py:CLASS")
     settings: dict[str, Any] = Field({}, description="passed to the class")
 
-    def surface(self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: Session) -> Surface:
+    def surface(
+        self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
+    ) -> Surface:
         """Reconstruct; see :class:`SurfaceMethod`."""
         return Surface(load_user_code(self.method)(**self.settings)(points, seed, session.device))

@@ -62,6 +62,7 @@ TABLES: dict[str, TableProduct] = {
     "table2": TableProduct(("table2",), _maker("table2.table")),
     "table2-differences": TableProduct(("table2",), _maker("table2.differences")),
     "table2-scans": TableProduct(("table2",), _maker("table2.scans")),
+    "table2-time": TableProduct(("table2-time",), _maker("table2_time.table")),
     "universality": TableProduct(("universality",), _maker("universality.table")),
 }
 
@@ -72,6 +73,7 @@ FIGURES: dict[str, FigureProduct] = {
     "table1-steps": FigureProduct(("table1",), _maker("table1.accuracy_against_steps")),
     "table1-training": FigureProduct(("table1",), _maker("table1.training_curves")),
     "blackbox": FigureProduct(("blackbox",), _maker("blackbox.figure")),
+    "table2-time": FigureProduct(("table2-time",), _maker("table2_time.figure")),
     "figure3": FigureProduct(("table2",), _maker("figure3.surfaces"), _maker("figure3.view")),
     "figure3-bodies": FigureProduct(("table2",), _maker("figure3.bodies")),
     "figure3-curves": FigureProduct(("figure3",), _maker("figure3.curves")),

@@ -32,6 +32,19 @@ SUITE = {
                 "mine": {"method": "mine.py:Mine", "settings": {"size": 2.0}},
             },
         },
+        "table2-time": {
+            "scans": [0],
+            "resolution": 32,
+            "seconds": [1.0, 10.0],
+            "methods": {
+                "levelset": {
+                    "method": "levelset",
+                    "width": 8,
+                    "depth": 2,
+                    "training": {"steps": 30, "batch": 16},
+                }
+            },
+        },
         "figure3": {
             "curves": ["closed_clean"],
             "fit": {
@@ -81,6 +94,26 @@ def test_runs_measure_against_the_registration(suite):
     assert found["watertight"] == 1
     assert trimesh.load(directory / "mesh.ply").extents[0] == pytest.approx(2, rel=0.01)
     assert found["points"] == 2562
+
+
+def test_the_error_on_the_way_is_measured_in_metres_and_its_seconds_are_no_metric(suite):
+    directory, found = metrics("table2", "levelset-000")
+    assert found["curve_steps"] == [1, 3, 4]
+    assert found["curve_errors"][-1] == found["chamfer_l2"]
+    # In the unit ball the surface would be half a metre away.
+    assert max(found["curve_errors"]) < 0.2
+    seconds = json.loads((directory / "provenance.json").read_text())["timings"]["curve_seconds"]
+    assert len(seconds) == 3
+    assert seconds == sorted(seconds)
+    _, found = metrics("table2", "mine-000")
+    assert (found["curve_steps"], found["curve_errors"]) == ([0], [found["chamfer_l2"]])
+
+
+def test_error_against_time_is_the_same_recipe_with_more_looks(suite):
+    directory, found = metrics("table2-time", "levelset-000")
+    assert found["curve_steps"] == sorted(set(found["curve_steps"]))
+    assert len(found["curve_steps"]) > 5
+    assert yaml.safe_load((directory / "spec.yaml").read_text())["seconds"] == [1.0, 10.0]
 
 
 def test_equal_runs_give_equal_bytes(suite):

@@ -7,7 +7,7 @@ import yaml
 from nls.engine.finished import checksums, sealed
 
 
-def finish(directory, spec, metrics, wall_seconds=10.0, **files):
+def finish(directory, spec, metrics, wall_seconds=10.0, timings=None, **files):
     """Write a finished run: spec, metrics, provenance, and texts by stem and ending (``history_csv``)."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "spec.yaml").write_text(yaml.safe_dump(spec))
@@ -17,6 +17,7 @@ def finish(directory, spec, metrics, wall_seconds=10.0, **files):
     (directory / "provenance.json").unlink(missing_ok=True)
     provenance = {
         "wall_seconds": wall_seconds,
+        "timings": timings or {},
         "commit": "0" * 40,
         "device": {"name": "a CPU", "type": "cpu"},
         "python": "3.11",

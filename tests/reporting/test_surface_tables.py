@@ -6,7 +6,7 @@ import yaml
 from made_up import finish
 
 from nls.errors import UserError
-from nls.reporting import figure3, table2
+from nls.reporting import figure3, table2, table2_time
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence
 
@@ -21,7 +21,7 @@ METRICS = {
 }
 
 
-def put(folder, where, name, scan, l2, data="bodies", seed=0):
+def put(folder, where, name, scan, l2, data="bodies", seed=0, curve=None):
     """A complete run of Table 2 with a body of two balls, and its spec where the suite keeps it."""
     run = f"{name}-{scan:03d}" + (f"-seed{seed}" if seed else "")
     directory = folder / where / "table2" / run
@@ -35,7 +35,8 @@ def put(folder, where, name, scan, l2, data="bodies", seed=0):
     for file in ("mesh.ply", "truth.ply"):
         mesh.export(directory / file)
     np.savez(directory / "scan.npz", points=mesh.vertices)
-    finish(directory, spec, METRICS | {"chamfer_l1": 2 * l2, "chamfer_l2": l2})
+    further = {} if curve is None else {"curve_errors": curve}
+    finish(directory, spec, METRICS | {"chamfer_l1": 2 * l2, "chamfer_l2": l2} | further)
     return directory
 
 
@@ -121,3 +122,56 @@ def test_scans_pair_our_method_with_the_others_and_seeds_are_averaged_first(tmp_
     assert [title for title in titles if title] == [
         f"00{scan}: Chamfer L2 {3 + scan}.00 mm" for scan in range(3)
     ]
+
+
+def test_a_method_that_was_still_getting_better_is_marked(tmp_path):
+    for name, before in (("levelset", 0.0050), ("igr", 0.0041)):
+        for scan in (0, 1):
+            put(tmp_path, "tiny", name, scan, 0.004, curve=[None, before, 0.004])
+    put(tmp_path, "tiny", "poisson", 0, 0.004, curve=[0.004])
+    frame, notes = table2.table(Evidence("tiny", tmp_path))
+    rows = frame.set_index("method")
+    assert rows.loc["levelset", "last third"] == "-20% ↓"
+    assert rows.loc["igr", "last third"] == "-2%"
+    assert np.isnan(rows.loc["poisson", "last third"])
+    assert rows.loc["levelset", "training"] == "7 × 5 points"
+    assert any(note.startswith("Last third") and "↓" in note for note in notes)
+    every, _ = table2.scans(Evidence("tiny", tmp_path))
+    assert "curve_errors" not in every
+
+
+def timed(folder, where, name, scan, seconds, errors):
+    directory = folder / where / "table2-time" / f"{name}-{scan:03d}"
+    spec = {
+        **{"name": name, "scan": scan, "seed": 0, "data": "bodies", "threads": 1, "seconds": [10, 30, 100]},
+        "method": {"training": {"steps": 7, "batch": 5}} if len(errors) > 1 else {},
+    }
+    asked = folder / "tiny" / "specs" / "table2-time" / f"{name}-{scan:03d}.yaml"
+    asked.parent.mkdir(parents=True, exist_ok=True)
+    asked.write_text(yaml.safe_dump(spec))
+    timings = {"curve_seconds": seconds}
+    finish(directory, spec, METRICS | {"curve_errors": errors, "chamfer_l2": errors[-1]}, timings=timings)
+
+
+def test_error_against_time_is_that_of_the_last_surface_by_then(tmp_path):
+    timed(tmp_path, "tiny", "igr", 2, [4.0, 12.0, 30.0, 40.0], [None, 0.03, 0.02, 0.01])
+    timed(tmp_path, "tiny", "poisson", 2, [4.0], [0.005])
+    timed(tmp_path, "reference/tiny", "igr", 2, [4.0, 12.0], [0.06, 0.05])
+    evidence = Evidence("tiny", tmp_path)
+    frame, notes = table2_time.table(evidence)
+    rows = frame.set_index(["method", "runs"])
+    times = ["after 10 s", "after 30 s", "after 100 s"]
+    np.testing.assert_equal(rows.loc[("igr", "here"), times].tolist(), [np.nan, 20.0, 10.0])
+    assert rows.loc[("poisson", "here"), times].tolist() == [5.0, 5.0, 5.0]
+    assert rows.loc[("igr", "reference"), times].tolist() == [60.0, 50.0, 50.0]
+    assert rows.loc[("igr", "here"), "whole training, s"] == 40
+    assert "here, igr: 7 steps of 5 points" in notes
+    axis = table2_time.figure(evidence).axes[0]
+    assert axis.get_title() == "bodies 002"
+    np.testing.assert_allclose(axis.lines[0].get_xydata(), [[12, 30], [30, 20], [40, 10]])
+
+
+def test_error_against_time_without_runs_is_an_empty_table_and_a_figure_that_says_so(tmp_path):
+    frame, _ = table2_time.table(Evidence("tiny", tmp_path))
+    assert frame.empty
+    assert table2_time.figure(Evidence("tiny", tmp_path)).axes[0].texts[0].get_text() == "no run is complete"

@@ -124,8 +124,13 @@ def products_of(*experiments):
         f"{REPORTS}/{name}.{ending}"
         for products, ending in ((SUITE_TABLES, "csv"), (SUITE_FIGURES, "png"))
         for name in products
-        if not experiments or name.partition("-")[0] in experiments
+        if not experiments or named_after(name) in experiments
     ]
+
+
+def named_after(product):
+    """The experiment of a product: its own, such as table2-time, or that of its first word."""
+    return product if product in RECIPES else product.partition("-")[0]
 
 
 def kept_runs(*experiments):

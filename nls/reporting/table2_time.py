@@ -1,0 +1,105 @@
+"""Error against time: the Chamfer distance that every method of Table 2 reaches in given seconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+
+_EXPERIMENT = "table2-time"
+
+
+def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Return one row a method and scan, one column a time, and the notes.
+
+    A cell is the Chamfer distance (L2), in metres × 10³, of the last surface that was measured by then.
+    """
+    rows = []
+    for source, directories in _sources(evidence).items():
+        for run in map(read_run, directories):
+            row: dict[str, Any] = {
+                "method": run.spec["name"],
+                "scan": f"{run.spec['data']} {run.spec['scan']:03d}",
+                "seed": run.spec["seed"],
+                "runs": source,
+            }
+            curve = _curve(run)
+            for seconds in run.spec["seconds"]:
+                reached = [error for time, error in curve if time <= seconds and error is not None]
+                row[f"after {seconds:g} s"] = round(1e3 * reached[-1], 2) if reached else None
+            row["whole training, s"] = round(curve[-1][0], 1)
+            row["at its end"] = round(1e3 * _last(run), 2)
+            row["floor"] = round(1e3 * _metrics(run)["floor_l2"], 2)
+            rows.append(row)
+    return pd.DataFrame(rows), _notes(evidence) + missing_notes(evidence.missing(_EXPERIMENT))
+
+
+def figure(evidence: Evidence) -> Figure:
+    """Draw the Chamfer distance against the seconds of training, a panel a scan, by the runs of this machine."""
+    runs = [read_run(directory) for directory in evidence.complete(_EXPERIMENT)]
+    scans = sorted({run.spec["scan"] for run in runs})
+    names = list(dict.fromkeys(run.spec["name"] for run in runs))
+    panels = max(len(scans), 1)
+    picture, axes = plt.subplots(
+        1, panels, figsize=(4.8 * panels, 3.8), squeeze=False, sharey=True, layout="constrained"
+    )
+    for axis, scan in zip(axes[0], scans, strict=False):
+        shown = [run for run in runs if run.spec["scan"] == scan]
+        end = max(_curve(run)[-1][0] for run in shown)
+        for run in shown:
+            points = [(time, 1e3 * error) for time, error in _curve(run) if error is not None]
+            colour = f"C{names.index(run.spec['name'])}"
+            axis.plot(*zip(*points, strict=True), ".-", color=colour, label=run.spec["name"])
+            # A method that has ended stays where it is.
+            axis.plot([points[-1][0], end], [points[-1][1]] * 2, ":", color=colour)
+        axis.axhline(1e3 * _metrics(shown[0])["floor_l2"], color="0.6", linewidth=0.8)
+        axis.set(xscale="log", yscale="log", title=f"{shown[0].spec['data']} {scan:03d}")
+        axis.set_xlabel("seconds of training")
+    if runs:
+        axes[0, 0].set_ylabel("Chamfer distance (L2), ×10³ m")
+        axes[0, 0].legend(fontsize=8)
+    else:
+        axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
+    return picture
+
+
+def _sources(evidence: Evidence) -> dict[str, Sequence[Path]]:
+    return {"here": evidence.complete(_EXPERIMENT), "reference": evidence.reference(_EXPERIMENT)}
+
+
+def _metrics(run: RunRecord) -> dict[str, Any]:
+    assert run.metrics is not None
+    return run.metrics
+
+
+def _curve(run: RunRecord) -> list[tuple[float, float | None]]:
+    """Return seconds and error of every surface that was measured, the last one included."""
+    return list(zip(run.provenance["timings"]["curve_seconds"], _metrics(run)["curve_errors"], strict=True))
+
+
+def _last(run: RunRecord) -> float:
+    return float(_metrics(run)["curve_errors"][-1])
+
+
+def _notes(evidence: Evidence) -> list[str]:
+    notes = [
+        "A cell is the Chamfer distance (L2), in metres × 10³, of the last surface measured by then. A row is one "
+        "run: its training is planned for all of its steps, so a shorter plan may do better at an early time.",
+        "The clock counts training and preparation; it stands still while a surface is extracted and measured.",
+    ]
+    for source, directories in _sources(evidence).items():
+        runs = [read_run(directory) for directory in directories]
+        notes += [f"{source}: {machine}" for machine in sorted({_machine(run) for run in runs})]
+        for name, training in {run.spec["name"]: run.spec["method"].get("training") for run in runs}.items():
+            if training:
+                notes.append(f"{source}, {name}: {training['steps']} steps of {training['batch']} points")
+    return notes
+
+
+def _machine(run: RunRecord) -> str:
+    device = run.provenance["device"]
+    return f"{device['name']} ({device['type']}), threads: {run.spec['threads']}"
