@@ -26,7 +26,7 @@ from nls.networks.atlasnet import AtlasNet
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.classifiers import make_method
 from nls.reconstruction.atlasnet import AtlasNetMethod, _atlas_loss
-from nls.reconstruction.igr import Igr, _igr_loss
+from nls.reconstruction.igr import Igr, _igr_loss, _rows
 from nls.reconstruction.levelset import LevelSet, level_set_loss
 from nls.reconstruction.training import Training as SurfaceTraining
 from nls.reconstruction.training import fit
@@ -273,16 +273,16 @@ def separate_by(loss):
     return separated
 
 
-def fit_by(method, loss_of):
+def fit_by(method, loss_of, rows_of=lambda points: points):
     def fitted(stalls, folder):
         points = nn.functional.normalize(torch.randn(500, 3))
         if isinstance(method, AtlasNetMethod):
             network = AtlasNet(2, "square", 16, 16)
         else:
             network = ImplicitMLP(32, 3, activation="softplus")
-        loss, run = loss_of(method, network, points), run_in(folder, stalls)
+        loss, rows, run = loss_of(method, network, points), rows_of(points), run_in(folder, stalls)
         with stalls:
-            fit(network, loss, points, method.training, 0, run)
+            fit(network, loss, rows, method.training, 0, run)
 
     return fitted
 
@@ -306,9 +306,9 @@ LOOPS = {
         LevelSet(training=SHORT),
         lambda method, network, points: level_set_loss(method.sampling, network, points),
     ),
-    "surfaces, IGR": fit_by(Igr(training=SHORT), lambda method, network, points: _igr_loss(method, network)),
+    "surfaces, IGR": fit_by(Igr(training=SHORT), _igr_loss, lambda points: _rows(points, 50, True)),
     "surfaces, AtlasNet": fit_by(
-        AtlasNetMethod(training=SHORT), lambda method, network, points: _atlas_loss(network)
+        AtlasNetMethod(training=SHORT), lambda method, network, points: _atlas_loss(network, points)
     ),
 }
 

@@ -25,9 +25,7 @@ def screened_poisson(
     Raises:
         UserError: no surface came out.
     """
-    meshes = pymeshlab.MeshSet(verbose=False)
-    meshes.add_mesh(pymeshlab.Mesh(np.asarray(points, dtype=np.float64)))
-    meshes.compute_normal_for_point_clouds(k=neighbours)
+    meshes = _with_normals(points, neighbours)
     try:
         meshes.generate_surface_reconstruction_screened_poisson(depth=depth, preclean=True, threads=threads)
     except pymeshlab.PyMeshLabException as error:
@@ -41,3 +39,26 @@ def screened_poisson(
     if mesh.volume < 0:
         mesh.invert()
     return mesh
+
+
+def estimated_normals(points: Float[np.ndarray, "n 3"], neighbours: int = 16) -> Float[np.ndarray, "n 3"]:
+    """Return the unit normals that :func:`screened_poisson` works with, outwards.
+
+    Args:
+        points: the cloud, around the origin.
+        neighbours: points in the fit of a normal.
+    """
+    # The set of meshes has to outlive its mesh.
+    meshes = _with_normals(points, neighbours)
+    normals = meshes.current_mesh().vertex_normal_matrix().copy()
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(min=1e-12)
+    # By the divergence theorem the mean of x · n over a closed surface is positive for outward normals.
+    return normals if np.einsum("nd,nd->", points, normals) > 0 else -normals
+
+
+def _with_normals(points: Float[np.ndarray, "n 3"], neighbours: int) -> pymeshlab.MeshSet:
+    """Return the cloud with normals that agree with each other: a plane through each point's neighbours."""
+    meshes = pymeshlab.MeshSet(verbose=False)
+    meshes.add_mesh(pymeshlab.Mesh(np.asarray(points, dtype=np.float64)))
+    meshes.compute_normal_for_point_clouds(k=neighbours)
+    return meshes

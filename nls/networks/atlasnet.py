@@ -15,17 +15,21 @@ Template = Literal["sphere", "square"]
 
 
 class AtlasNet(nn.Module):
-    """PointNet encoder and one decoder a patch, as in the release of AtlasNet.
+    """The decoders of AtlasNet's release, one a patch, for a single cloud.
 
-    The encoder (3-64-128-latent, batch norm, maximum over the points) describes the cloud; decoder k takes
-    points of its template to ``latent`` units, adds the description, and goes on through three layers of
-    ``hidden`` units to R³, with batch norm and ReLU in between.
+    Decoder k takes points of its template to ``latent`` units, and goes on through three layers of ``hidden`` units
+    to R³, with batch norm and ReLU in between.
+
+    The release adds the encoder's description of the cloud after the first layer, where a batch norm follows. With
+    one cloud that is the same vector at every point, and the norm subtracts it again: the encoder has no effect on
+    the images and gets no gradient, so it is left out. For the same reason the norms always use the statistics of
+    the points at hand: running means of a training would be those of a first layer that has moved on.
 
     Args:
         patches: how many templates.
         template: ``sphere`` (the unit sphere in R³) or ``square`` (``[0, 1]²``).
-        latent: size of the description.
-        hidden: units of a decoder's hidden layer.
+        latent: units of a decoder's first layer.
+        hidden: units of a decoder's further layers.
     """
 
     def __init__(
@@ -34,19 +38,15 @@ class AtlasNet(nn.Module):
         super().__init__()
         self.patches = patches
         self.template: Template = template
-        self.encoder = nn.Sequential(
-            *(_pointwise(3, 64), nn.ReLU(), _pointwise(64, 128), nn.ReLU(), _pointwise(128, latent))
-        )
         sizes = [3 if template == "sphere" else 2, latent, hidden, hidden, hidden, 3]
         self.layers = nn.ModuleList(_PatchLinear(patches, a, b) for a, b in pairwise(sizes))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(patches * size) for size in sizes[1:-1])
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(patches * size, track_running_stats=False) for size in sizes[1:-1]
+        )
 
-    def forward(
-        self, cloud: Float[Tensor, "n 3"], places: Float[Tensor, "patches m t"]
-    ) -> Float[Tensor, "patches m 3"]:
-        """Return the images of template points, as described by the cloud."""
-        description = self.encoder(cloud).amax(dim=0)
-        hidden = self.layers[0](places) + description
+    def forward(self, places: Float[Tensor, "patches m t"]) -> Float[Tensor, "patches m 3"]:
+        """Return the images of template points."""
+        hidden = self.layers[0](places)
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
             hidden = layer(functional.relu_(self._normalised(norm, hidden)))
         return hidden
@@ -67,17 +67,11 @@ class AtlasNet(nn.Module):
         return functional.normalize(normal, dim=2)
 
     @torch.no_grad()
-    def mesh(self, cloud: Float[Tensor, "n 3"], vertices: int = 10_000) -> trimesh.Trimesh:
-        """Return the image of the templates' own triangulation with about ``vertices`` vertices in all.
-
-        The network is used in evaluation mode.
-        """
+    def mesh(self, vertices: int = 10_000) -> trimesh.Trimesh:
+        """Return the image of the templates' own triangulation with about ``vertices`` vertices in all."""
         pattern = _triangulation(self.template, max(9, vertices // self.patches))
-        training = self.training
-        self.eval()
-        places = torch.as_tensor(pattern.vertices, dtype=cloud.dtype, device=cloud.device)
-        images = self(cloud, places.expand(self.patches, -1, -1)).cpu().numpy()
-        self.train(training)
+        places = torch.as_tensor(pattern.vertices).to(next(self.parameters()))
+        images = self(places.expand(self.patches, -1, -1)).cpu().numpy()
         shifts = np.arange(self.patches)[:, None, None] * len(pattern.vertices)
         faces = (pattern.faces + shifts).reshape(-1, 3)
         return trimesh.Trimesh(images.reshape(-1, 3), faces, process=False)
@@ -94,10 +88,6 @@ class _PatchLinear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, values, self.weight)
-
-
-def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs))
 
 
 @dataclass(frozen=True)

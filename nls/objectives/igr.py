@@ -1,6 +1,7 @@
-"""Implicit geometric regularisation (Gropp et al. 2020): a fit with an eikonal term, without normals."""
+"""Implicit geometric regularisation (Gropp et al. 2020): a fit with an eikonal term, with or without normals."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,37 +11,98 @@ from nls.levelset import Field
 from nls.levelset.fields import values_of
 
 
+class IgrTerms(NamedTuple):
+    """The parts of the loss: mean ``|F|`` and mean ``‖∇F − n‖`` on the cloud, mean ``(‖∇F‖ − 1)²`` and mean
+    ``max(0, ‖x‖ − 1 − F)`` at the samples."""
+
+    fit: Float[Tensor, ""]
+    normal: Float[Tensor, ""]
+    eikonal: Float[Tensor, ""]
+    outside: Float[Tensor, ""]
+
+
 @dataclass(frozen=True)
 class IgrLoss:
-    """``mean |F(x_j)| + λ mean (‖∇F(x)‖ − 1)²`` with the sampling of the authors' release.
+    """``mean |F(x_j)| + τ mean ‖∇F(x_j) − n_j‖ + λ mean (‖∇F(x)‖ − 1)² + κ mean max(0, ‖x‖ − 1 − F(x))``.
 
-    x are the batch's points moved by ``N(0, local_sigma²)`` (the release takes the distance to the 50th
-    neighbour for each point) and as many points uniform in a box, an eighth of them.
+    As in the paper, the samples x are half near the cloud (points of the batch moved by ``N(0, σ_j²)``, with σ_j the
+    distance to the 50th neighbour) and half uniform: one part of these in the cloud's own box, one in the box of the
+    grid. The last term is ours, and is 0 for the signed distance to any surface inside the unit ball: without normals
+    nothing else tells F its sign outside, and where the scan has a hole the surface runs out through it.
 
     Attributes:
         eikonal_weight: λ.
-        local_sigma: standard deviation of the samples near the cloud.
-        box: half the width of the box.
+        normal_weight: τ, for a batch with normals.
+        outside_weight: κ.
+        box: half the width of the grid's box.
+        margin: by how much the cloud's own box is widened on each side.
     """
 
     eikonal_weight: float = 0.1
-    local_sigma: float = 0.02
+    normal_weight: float = 1.0
+    outside_weight: float = 10.0
     box: float = 1.1
+    margin: float = 0.1
 
     def __call__(
-        self, field: Field, batch: Float[Tensor, "n d"], generator: torch.Generator
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Return the mean ``|F|`` on the batch and the mean square of ``‖∇F‖ − 1`` at the samples."""
-        normal = torch.randn(batch.shape, generator=generator, device=batch.device, dtype=batch.dtype)
-        eighth = batch[: len(batch) // 8]
-        share = torch.rand(eighth.shape, generator=generator, device=batch.device, dtype=batch.dtype)
-        local, uniform = batch + self.local_sigma * normal, self.box * (2 * share - 1)
-        places = torch.cat([local, uniform]).requires_grad_(True)
-        values = values_of(field, places)
-        (gradient,) = torch.autograd.grad(values.sum(), places, create_graph=True)
-        eikonal = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
-        return values_of(field, batch).abs().mean(), eikonal
+        self,
+        field: Field,
+        batch: Float[Tensor, "n d"],
+        spacing: Float[Tensor, " n"],
+        normals: Float[Tensor, "n d"] | None,
+        bounds: tuple[Float[Tensor, " d"], Float[Tensor, " d"]],
+        generator: torch.Generator,
+    ) -> IgrTerms:
+        """Return the terms on a batch of the cloud.
 
-    def total(self, fit: Float[Tensor, ""], eikonal: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        Args:
+            field: F.
+            batch: points of the cloud, in the unit ball.
+            spacing: σ of each.
+            normals: unit normals of the batch's points, outwards; None to do without.
+            bounds: the smallest and the largest coordinates of the cloud.
+            generator: of the samples.
+        """
+        half = len(batch) // 2
+        local = batch[:half] + spacing[:half, None] * _normal(batch[:half], generator)
+        low, high = bounds[0] - self.margin, bounds[1] + self.margin
+        tight = low + (high - low) * _uniform(batch[:half], generator)
+        wide = self.box * (2 * _uniform(batch[half:], generator) - 1)
+        samples = torch.cat([local, tight, wide])
+        values, gradient = _with_gradient(field, samples)
+        eikonal = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
+        outside = torch.linalg.vector_norm(samples, dim=1) - 1
+        missing = torch.where(outside > 0, torch.relu(outside - values), 0).mean()
+        if normals is None:
+            return IgrTerms(values_of(field, batch).abs().mean(), missing.new_zeros(()), eikonal, missing)
+        found, slope = _with_gradient(field, batch)
+        return IgrTerms(
+            found.abs().mean(), torch.linalg.vector_norm(slope - normals, dim=1).mean(), eikonal, missing
+        )
+
+    def total(self, terms: IgrTerms) -> Float[Tensor, ""]:
         """Return the loss."""
-        return fit + self.eikonal_weight * eikonal
+        return (
+            terms.fit
+            + self.normal_weight * terms.normal
+            + self.eikonal_weight * terms.eikonal
+            + self.outside_weight * terms.outside
+        )
+
+
+def _with_gradient(
+    field: Field, points: Float[Tensor, "n d"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
+    """Return F and ∇F, both differentiable in the parameters."""
+    points = points.detach().requires_grad_(True)
+    values = values_of(field, points)[:, 0]
+    (gradient,) = torch.autograd.grad(values.sum(), points, create_graph=True)
+    return values, gradient
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)

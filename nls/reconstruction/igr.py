@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from nls.engine.settings import Settings
 from nls.geometry.meshing import mesh_zero_level
+from nls.geometry.neighbours import Neighbours
 from nls.geometry.octree import Grid
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.igr import IgrLoss
 from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface, eikonal_error
 from nls.reconstruction.training import Loss, Training, fit
+
+# Points in the fit of a normal, as in screened Poisson.
+_NORMAL_NEIGHBOURS = 16
 
 
 class Igr(Settings):
@@ -24,27 +28,52 @@ class Igr(Settings):
     method: Literal["igr"] = "igr"
     width: int = Field(256, ge=1, description="units of a hidden layer")
     depth: int = Field(4, ge=1, description="hidden layers")
-    training: Training = Training()
+    training: Training = Training(steps=3000, batch=500)
     eikonal_weight: float = Field(0.1, ge=0, description="λ of the eikonal term")
-    local_sigma: float = Field(0.02, ge=0, description="noise of the samples near the cloud, unit ball")
+    outside_weight: float = Field(
+        10.0, ge=0, description="κ of the term that keeps F positive outside the unit ball"
+    )
+    neighbours: int = Field(
+        50, ge=1, description="noise of a sample near the cloud: the distance to this neighbour"
+    )
+    normals: bool = Field(
+        False, description="fit the normals too, estimated from the scan as for screened Poisson"
+    )
+    normal_weight: float = Field(1.0, ge=0, description="τ of the term that fits the normals")
 
     def surface(
         self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
     ) -> Surface:
         """Reconstruct; see :class:`SurfaceMethod`."""
         network = ImplicitMLP(self.width, self.depth, activation="softplus").to(points.device)
+        rows = _rows(points, self.neighbours, self.normals)
         mesh = partial(mesh_zero_level, network, Grid(resolution), points.device)
         look = partial(session.look, mesh=mesh)
-        figures = fit(network, _igr_loss(self, network), points, self.training, seed, session, look)
+        figures = fit(network, _igr_loss(self, network, points), rows, self.training, seed, session, look)
         figures["eikonal_error"] = eikonal_error(network, points, seed)
         return Surface(mesh(), network, figures)
 
 
-def _igr_loss(method: Igr, network: nn.Module) -> Loss:
-    objective = IgrLoss(method.eikonal_weight, method.local_sigma)
+def _rows(points: Float[Tensor, "n 3"], neighbours: int, with_normals: bool) -> Float[Tensor, "n c"]:
+    """Return what the loss needs of a point: the point, the noise of a sample near it, and perhaps its normal."""
+    columns = [points, Neighbours(points).spacing(neighbours)[:, None]]
+    if with_normals:
+        # Its package takes a second to import.
+        from nls.geometry.poisson import estimated_normals
 
-    def loss(batch: Tensor, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        fit, eikonal = objective(network, batch, draws)
-        return objective.total(fit, eikonal), {"fit": fit, "eikonal": eikonal}
+        columns.append(
+            torch.as_tensor(estimated_normals(points.cpu().numpy(), _NORMAL_NEIGHBOURS)).to(points)
+        )
+    return torch.cat(columns, dim=1)
+
+
+def _igr_loss(method: Igr, network: nn.Module, points: Float[Tensor, "n 3"]) -> Loss:
+    objective = IgrLoss(method.eikonal_weight, method.normal_weight, method.outside_weight)
+    bounds = points.amin(dim=0), points.amax(dim=0)
+
+    def loss(rows: Tensor, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        batch, spacing, normals = rows.tensor_split((3, 4), dim=1)
+        terms = objective(network, batch, spacing[:, 0], normals if normals.shape[1] else None, bounds, draws)
+        return objective.total(terms), terms._asdict()
 
     return loss

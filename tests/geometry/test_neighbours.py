@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,14 @@ def test_equals_all_pairs(points, queries, dimension, seed):
     places = 3 * torch.randn(queries, dimension, generator=draws)
     pairs = (places[:, None] - cloud[None]).norm(dim=2)
     torch.testing.assert_close(Neighbours(cloud).distances(places), pairs.amin(dim=1))
+
+
+@pytest.mark.parametrize(("points", "neighbours"), [(1, 5), (2, 1), (40, 1), (40, 39), (40, 50), (300, 50)])
+def test_spacing_equals_that_of_all_pairs(points, neighbours):
+    cloud = torch.randn(points, 3, generator=torch.Generator().manual_seed(points))
+    pairs = (cloud[:, None] - cloud[None]).norm(dim=2).sort(dim=1).values
+    expected = pairs[:, min(neighbours, points - 1)]
+    torch.testing.assert_close(Neighbours(cloud).spacing(neighbours), expected)
 
 
 def test_gradient_is_the_unit_vector_away_from_the_neighbour():

@@ -81,17 +81,54 @@ def test_other_levels_move_to_their_distance():
     assert change > 0
 
 
+def igr_terms(field, batch, normals=None):
+    spacing = torch.full((len(batch),), 0.02)
+    return IgrLoss()(field, batch, spacing, normals, (batch.amin(dim=0), batch.amax(dim=0)), draws())
+
+
 def test_igr_terms():
     batch = on_sphere(4000)
-    fit, eikonal = IgrLoss()(lambda points: 3 * ball(points), batch, draws())
-    assert fit < 1e-6
-    assert eikonal.item() == pytest.approx(4)  # (3 − 1)²
-    assert IgrLoss(eikonal_weight=0.5).total(fit, eikonal).item() == pytest.approx(2, abs=1e-5)
+    terms = igr_terms(lambda points: 3 * ball(points), batch, -2 * batch)
+    assert terms.fit < 1e-6
+    assert terms.eikonal.item() == pytest.approx(4)  # (3 − 1)²
+    assert terms.normal.item() == pytest.approx(4)  # ∇F = 3 n against −n
+    assert terms.outside == 0
+    weights = IgrLoss(eikonal_weight=0.5, normal_weight=0.25)
+    assert weights.total(terms).item() == pytest.approx(3, abs=1e-5)
+    assert weights.total(igr_terms(lambda points: 3 * ball(points), batch)).item() == pytest.approx(
+        2, abs=1e-5
+    )
+
+
+def test_igr_knows_the_sign_outside_the_unit_ball_alone():
+    batch = on_sphere(4000)
+    inside_out = igr_terms(lambda points: -ball(points), batch)
+    assert inside_out.outside > 0.1
+    # Any surface in the unit ball will do, the sphere of radius 1 barely.
+    assert igr_terms(lambda points: points.norm(dim=1) - 1, batch).outside < 1e-6
+    # Three fifths of the grid's box, which a third of the samples fill, lie outside the ball.
+    assert igr_terms(lambda points: points.norm(dim=1) - 1.01, batch).outside.item() == pytest.approx(
+        0.002, rel=0.1
+    )
+
+
+def test_igr_samples_near_the_cloud_in_its_box_and_in_the_grids_box():
+    batch = on_sphere(4000, 0.2)
+    seen = []
+
+    def field(points):
+        seen.append(points.detach())
+        return ball(points)
+
+    igr_terms(field, batch)
+    near, tight, wide = seen[0].split([2000, 2000, 2000])
+    assert (near - batch[:2000]).std() == pytest.approx(0.02, rel=0.1)
+    assert 0.28 < tight.abs().max() < 0.301
+    assert 1.08 < wide.abs().max() < 1.1
 
 
 def test_igr_reaches_the_parameters_through_the_gradient():
     torch.manual_seed(0)
     network = ImplicitMLP(16, 2, activation="softplus")
-    _, eikonal = IgrLoss()(network, on_sphere(64), draws())
-    eikonal.backward()
+    igr_terms(network, on_sphere(64)).eikonal.backward()
     assert network.layers[0].hidden.weight.grad.abs().sum() > 0

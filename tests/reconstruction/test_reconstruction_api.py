@@ -10,8 +10,10 @@ from nls import reconstruct
 from nls.cli import main
 from nls.errors import RunError, UserError
 from nls.geometry.metrics import compare
+from nls.geometry.poisson import estimated_normals
 from nls.networks.implicit import ImplicitMLP
 from nls.reconstruction import reconstruct_with
+from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LevelSet, Sampling, level_set_loss
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.session import UnsavedSession
@@ -151,6 +153,25 @@ def test_users_own_method(tmp_path, monkeypatch):
     )
     found = small(5 * cloud(SPHERE), UserMethod(method="mine.py:Hull", settings={"grow": 2.0}))
     assert found.mesh.volume == pytest.approx(4 / 3 * np.pi * 10**3, rel=0.05)
+
+
+@pytest.mark.parametrize("normals", [False, True])
+def test_igr_closes_a_hole(normals):
+    points = cloud(SPHERE)
+    training = Training(steps=100, batch=200)
+    found = small(points[points[:, 1] > -0.8], Igr(width=32, depth=3, training=training, normals=normals))
+    assert (found.topology.components, found.topology.watertight, found.topology.euler) == (1, True, 2)
+    assert found.mesh.volume == pytest.approx(4 / 3 * np.pi, rel=0.1)
+
+
+def test_estimated_normals_point_outwards():
+    points = cloud(TORUS)
+    normals = estimated_normals(points)
+    axis = points * [1, 1, 0]
+    outwards = points - 0.7 * axis / np.linalg.norm(axis, axis=1, keepdims=True)
+    cosines = (normals * outwards).sum(axis=1) / 0.3
+    assert cosines.mean() > 0.95
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
 
 
 def test_poisson_closes_a_sphere():
