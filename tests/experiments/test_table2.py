@@ -41,7 +41,7 @@ SUITE = {
                     "method": "levelset",
                     "width": 8,
                     "depth": 2,
-                    "training": {"steps": 30, "batch": 16},
+                    "training": {"steps": 6, "batch": 16},
                 }
             },
         },
@@ -112,7 +112,7 @@ def test_the_error_on_the_way_is_measured_in_metres_and_its_seconds_are_no_metri
 def test_error_against_time_is_the_same_recipe_with_more_looks(suite):
     directory, found = metrics("table2-time", "levelset-000")
     assert found["curve_steps"] == sorted(set(found["curve_steps"]))
-    assert len(found["curve_steps"]) > 5
+    assert len(found["curve_steps"]) == 5
     assert yaml.safe_load((directory / "spec.yaml").read_text())["seconds"] == [1.0, 10.0]
 
 
