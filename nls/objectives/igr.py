@@ -12,8 +12,8 @@ from nls.levelset.fields import values_of
 
 
 class IgrTerms(NamedTuple):
-    """The parts of the loss: mean ``|F|`` and mean ``‖∇F − n‖`` on the cloud, mean ``(‖∇F‖ − 1)²`` and mean
-    ``max(0, ‖x‖ − 1 − F)`` at the samples."""
+    """The parts of the loss: mean ``|F|`` and mean ``‖∇F − n‖`` on the cloud, mean ``(‖∇F‖ − 1)²`` at the
+    samples, and mean over the uniform ones of ``max(0, ‖x‖ − 1 − F)``, counted outside the unit ball."""
 
     fit: Float[Tensor, ""]
     normal: Float[Tensor, ""]
@@ -71,8 +71,8 @@ class IgrLoss:
         samples = torch.cat([local, tight, wide])
         values, gradient = _with_gradient(field, samples)
         eikonal = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
-        outside = torch.linalg.vector_norm(samples, dim=1) - 1
-        missing = torch.where(outside > 0, torch.relu(outside - values), 0).mean()
+        outside = torch.linalg.vector_norm(samples[half:], dim=1) - 1
+        missing = torch.where(outside > 0, torch.relu(outside - values[half:]), 0).mean()
         if normals is None:
             return IgrTerms(values_of(field, batch).abs().mean(), missing.new_zeros(()), eikonal, missing)
         found, slope = _with_gradient(field, batch)
