@@ -35,7 +35,7 @@ METHODS: dict[str, LevelSet | Igr | AtlasNetMethod | Poisson] = {
     "levelset": LevelSet(),
     "poisson": Poisson(),
     "igr": Igr(),
-    "igr-normals": Igr(normals=True),
+    "igr-normals": Igr(normals=True, outside_weight=30.0),
     "atlasnet-sphere": AtlasNetMethod(patches=1, template="sphere"),
     "atlasnet-1": AtlasNetMethod(patches=1),
     "atlasnet-25": AtlasNetMethod(),
