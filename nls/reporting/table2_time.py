@@ -59,6 +59,10 @@ def figure(evidence: Evidence) -> Figure:
         axis.axhline(1e3 * _metrics(shown[0])["floor_l2"], color="0.6", linewidth=0.8)
         axis.set(xscale="log", yscale="log", title=f"{shown[0].spec['data']} {scan:03d}")
         axis.set_xlabel("seconds of training")
+        axis.set_xticks(shown[0].spec["seconds"], [f"{seconds:g}" for seconds in shown[0].spec["seconds"]])
+        axis.xaxis.set_minor_formatter("")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
     if runs:
         axes[0, 0].set_ylabel("Chamfer distance (L2), ×10³ m")
         axes[0, 0].legend(fontsize=8)
