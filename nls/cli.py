@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_figure,
         _add_report,
         _add_status,
+        _add_doctor,
     ):
         add(verbs)
     return parser
@@ -412,6 +413,18 @@ def _status(arguments: argparse.Namespace) -> None:
     from nls.reporting.status import status_text
 
     print(status_text(arguments.suite))
+
+
+def _add_doctor(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("doctor", help="tell what would stop a suite here, and what it will cost")
+    parser.add_argument("--suite", default="paper", help="a config of config/; default: %(default)s")
+    parser.set_defaults(verb=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from nls.experiments.doctor import examine
+
+    examine(arguments.suite, os.environ.get("NLS_MIRROR") or None)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,20 @@ def make_official(name: str, mirror: str | None, folder: Path, scratch: Path) ->
     return {**write_images(folder, name, train, test), "source": source}
 
 
+def addresses(name: str, mirror: str | None) -> list[str]:
+    """Return where the set's first archive may be had, in the order in which it is asked for: paths or addresses."""
+    first = _archives(name)[0][0]
+    if mirror is not None:
+        return [f"{mirror.rstrip('/')}/{name}/{first}", f"{mirror.rstrip('/')}/{name}.npz"]
+    return [base + first for base in _official(name)]
+
+
+def _official(name: str) -> list[str]:
+    kind = _class(name)
+    bases = [kind.url.rsplit("/", 1)[0] + "/"] if name == "cifar10" else list(kind.mirrors)
+    return bases + _MORE_ADDRESSES.get(name, [])
+
+
 def _archives(name: str) -> list[tuple[str, str]]:
     """Return file name and MD5 sum of each archive."""
     kind = _class(name)
@@ -66,11 +80,8 @@ def _raw(name: str, scratch: Path) -> Path:
 
 
 def _from_internet(name: str, scratch: Path) -> str:
-    kind = _class(name)
-    bases = [kind.url.rsplit("/", 1)[0] + "/"] if name == "cifar10" else list(kind.mirrors)
-    bases += _MORE_ADDRESSES.get(name, [])
     for file, md5 in _archives(name):
-        download([base + file for base in bases], _raw(name, scratch) / file, md5)
+        download([base + file for base in _official(name)], _raw(name, scratch) / file, md5)
     return "official archives"
 
 

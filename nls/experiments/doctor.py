@@ -1,0 +1,253 @@
+"""``nls doctor``: what would stop a suite on this machine, and what it will cost."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+import yaml
+
+from nls.data.official import addresses
+from nls.data.store import read_receipt
+from nls.engine.devices import choose_device, device_name
+from nls.engine.provenance import code_commit, package_versions
+from nls.engine.runs import METRICS
+from nls.engine.settings import RunSpec, read_yaml
+from nls.errors import UserError
+from nls.experiments.common import run_directory
+from nls.experiments.cost import Cost, measure
+from nls.experiments.suite import Suite, load_suite
+
+PROFILE = Path("workflow/profiles/slurm/config.yaml")
+# Below this much free disk a run may end in the middle of what it writes.
+MIN_DISK = 2 * 2**30
+MEASURING_SECONDS = 50.0
+_OFFICIAL = ("mnist", "fashion_mnist", "cifar10")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what was found, and whether it would stop a run."""
+
+    subject: str
+    found: str
+    stops: bool = False
+
+    def __str__(self) -> str:
+        return f"{'STOP' if self.stops else 'ok':<5} {self.subject:<13} {self.found}"
+
+
+def examine(suite_name: str, mirror: str | None) -> None:
+    """Print what was found, line by line, and the cost of the suite's runs that are not done.
+
+    Raises:
+        UserError: the suite has no config, or something would stop it; the message is the first such thing.
+    """
+    suite = _suite(suite_name)
+    specs = [spec for runs in suite.specs.values() for spec in runs]
+    left = [spec for spec in specs if not (run_directory(spec) / METRICS).exists()]
+    problems = []
+    for finding in _findings(suite, left, mirror or suite.config.mirror):
+        print(finding, flush=True)
+        if finding.stops:
+            problems.append(finding)
+    print(f"\n{len(specs)} runs, {len(specs) - len(left)} of them done", flush=True)
+    if left:
+        _print_costs(left)
+    if problems:
+        raise UserError(f"{problems[0].subject}: {problems[0].found}")
+
+
+def _suite(name: str) -> Suite:
+    path = Path("config") / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in Path("config").glob("*.yaml")))
+        raise UserError(
+            f"there is no {path}: take one of {known or 'the checkout, as the folder to work in'}"
+        )
+    return load_suite(read_yaml(path), str(path))
+
+
+def _findings(suite: Suite, left: Sequence[RunSpec], mirror: str | None) -> Iterator[Finding]:
+    yield _python()
+    yield Finding("nls", f"commit {code_commit() or 'unknown: not a git checkout'}")
+    yield from _device(suite)
+    yield Finding(
+        "determinism",
+        "deterministic kernels, no TF32, CUBLAS_WORKSPACE_CONFIG "
+        f"{os.environ.get('CUBLAS_WORKSPACE_CONFIG', ':4096:8 (set by each run)')}",
+    )
+    yield from _memory(suite)
+    yield from _disk(Path("results"), Path(suite.config.data_root))
+    yield from _files(left)
+    for name in dict.fromkeys(name for spec in left for name in spec.datasets()):
+        yield _dataset(name, Path(suite.config.data_root), mirror)
+    yield from _slurm()
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    good = (3, 11) <= tuple(int(part) for part in version.split(".")[:2]) < (3, 14)
+    return Finding("Python", version if good else f"{version}; nls needs 3.11, 3.12 or 3.13", not good)
+
+
+def _device(suite: Suite) -> Iterator[Finding]:
+    yield Finding("torch", package_versions()["torch"])
+    try:
+        device = choose_device(suite.config.device)
+    except UserError as error:
+        yield Finding("device", str(error), stops=True)
+        return
+    where = f"{device.type}, {device_name(device)}"
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        yield Finding("device", f"{where}, {_size(free)} of {_size(total)} free")
+    else:
+        yield Finding("device", f"{where}, {_cores()} cores for runs; no GPU")
+
+
+def _memory(suite: Suite) -> Iterator[Finding]:
+    available = psutil.virtual_memory().available
+    asked = {name: suite.experiment(name).resources.mem_mb * 2**20 for name in suite.specs}
+    largest = max(asked, key=lambda name: asked[name])
+    found = f"{_size(available)} available; a run asks for up to {_size(asked[largest])} ({largest})"
+    yield Finding("memory", found, stops=asked[largest] > psutil.virtual_memory().total)
+
+
+def _disk(*folders: Path) -> Iterator[Finding]:
+    for folder in folders:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        found = f"{_size(free)} free for {folder}/"
+        if free < MIN_DISK:
+            yield Finding("disk", f"{found}; make it {_size(MIN_DISK)}", stops=True)
+        elif not os.access(there, os.W_OK):
+            yield Finding("disk", f"{there} cannot be written", stops=True)
+        else:
+            yield Finding("disk", found)
+
+
+def _files(left: Sequence[RunSpec]) -> Iterator[Finding]:
+    """Find files of the user that a run reads; what other runs of the suite leave will be there in time."""
+    for path in dict.fromkeys(path for spec in left for path in spec.files_read()):
+        if not Path(path).exists() and Path(path).parts[0] != "results":
+            yield Finding("file", f"{path} is not there; the suite's config names it", stops=True)
+
+
+def _dataset(name: str, root: Path, mirror: str | None) -> Finding:
+    if read_receipt(root / name) is not None:
+        return Finding("dataset", f"{name} is in {root}/")
+    fetch = f"nls data fetch {name} --root {root}"
+    if name == "faust":
+        return Finding("dataset", f"faust is not in {root}/; {fetch} --archive MPI-FAUST.zip", stops=True)
+    if name == "bodies" and importlib.util.find_spec("anny") is None:
+        return Finding("dataset", "bodies need the package anny (requirements-no-deps.txt)", stops=True)
+    if name not in _OFFICIAL:
+        return Finding("dataset", f"{name} will be made here")
+    choices = addresses(name, mirror)
+    if source := next(filter(_is_there, choices), None):
+        return Finding("dataset", f"{name} will be fetched from {source}")
+    hint = "put it there" if mirror else "take it from a mirror (docs/data.md)"
+    return Finding("dataset", f"{name} is not in {root}/, nor at {choices[0]}; {hint}", stops=True)
+
+
+def _is_there(address: str) -> bool:
+    if not address.startswith(("http://", "https://")):
+        return Path(address).is_file()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=5):
+            return True
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _slurm() -> Iterator[Finding]:
+    if shutil.which("sinfo") is None:
+        yield Finding("SLURM", "not on this machine; runs are carried out here")
+        return
+    try:
+        answer = subprocess.run(
+            ["sinfo", "--noheader", "--format", "%R"], capture_output=True, text=True, timeout=20
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("SLURM", "sinfo gives no answer for 20 s", stops=True)
+        return
+    if answer.returncode != 0:
+        reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+        yield Finding("SLURM", f"sinfo cannot reach the controller: {reason}", stops=True)
+        return
+    there, wanted = set(answer.stdout.split()), _partitions()
+    yield Finding("SLURM", f"reachable; partitions {', '.join(sorted(there))}")
+    if missing := sorted(wanted - there):
+        yield Finding("SLURM", f"{PROFILE} names the partition {missing[0]}, which is not there", stops=True)
+
+
+def _partitions() -> set[str]:
+    """Return the partitions that the profile names."""
+    if not PROFILE.exists():
+        return set()
+    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))
+    places = [profile.get("default-resources", {}), *profile.get("set-resources", {}).values()]
+    return {place["slurm_partition"].strip("'") for place in places if "slurm_partition" in place}
+
+
+def _print_costs(left: Sequence[RunSpec]) -> None:
+    print(f"measuring a step of each kind of run, about {MEASURING_SECONDS:.0f} s …\n", flush=True)
+    print(f"{'kind of run':<52}{'runs':>5}{'a step':>11}{'steps':>11}{'in all':>12}")
+    costs = []
+    for cost in measure(left, MEASURING_SECONDS):
+        costs.append(cost)
+        print(_cost_line(cost), flush=True)
+    cores = _cores()
+    total = sum(cost.seconds for cost in costs)
+    mark = "at least " if any(cost.at_least for cost in costs) else ""
+    if choose_device(left[0].device).type == "cuda":
+        where = "one after another on the GPU"
+    else:
+        at_once = max(1, cores // max(spec.threads for spec in left))
+        where = f"on {cores} cores that do nothing else, {at_once} runs at once"
+        total /= at_once
+    print(f"\ntraining takes {mark}{_time(total)} {where}, if steps stay as long as these were.")
+    print("Not in it: attacks, meshing, reading data, tables; kinds marked - were not measured.")
+    if any(cost.extrapolated for cost in costs):
+        print(
+            "≈ from batches of a 32nd of the size, in proportion: rather too long, and no more than a guess."
+        )
+    if any(cost.made_up for cost in costs):
+        print("* on made-up data of the same size, because the dataset is not here yet.")
+    if (load := os.getloadavg()[0]) > cores:
+        print(
+            f"Other work leaves little time to measure in (load {load:.0f} on {cores} cores): ask again later."
+        )
+
+
+def _cost_line(cost: Cost) -> str:
+    name = f"{cost.kind:<52.52}{cost.runs:>5}"
+    if cost.reason is not None:
+        return f"{name}{'-':>11}   {cost.reason}"
+    mark = "≥ " if cost.at_least else "≈ " if cost.extrapolated else ""
+    star = " *" if cost.made_up else ""
+    return f"{name}{mark + _time(cost.step):>11}{cost.steps:>11,}{mark + _time(cost.seconds):>12}{star}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def _time(seconds: float) -> str:
+    for limit, unit, name in ((1, 1e-3, "ms"), (120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.{0 if seconds / unit >= 10 else 1}f} {name}"
+    return f"{seconds / 86400:.0f} days"

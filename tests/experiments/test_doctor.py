@@ -1,0 +1,125 @@
+"""``nls doctor``: what it says of a suite, what would stop it, and the projected cost."""
+
+import functools
+import http.server
+import threading
+
+import pytest
+import yaml
+
+from nls.cli import main
+from nls.experiments import doctor, load_suite
+from nls.experiments.cost import measure
+
+FIGURE2 = {
+    "datasets": {"digits": {"fractions": [0.02, 0.1], "seeds": 3, "losses": {"hinge": {}}}},
+    "seeds_per_job": 2,
+    "training": {"steps": 40, "batch_size": 16},
+}
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """An empty folder to work in, without SLURM, where measuring is quick."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("NLS_MIRROR", raising=False)
+    monkeypatch.setattr(doctor, "MEASURING_SECONDS", 1.0)
+    return tmp_path
+
+
+def configure(folder, **values):
+    (folder / "config").mkdir(exist_ok=True)
+    suite = {"suite": "s", "experiments": {"figure2": FIGURE2}} | values
+    (folder / "config" / "s.yaml").write_text(yaml.safe_dump(suite))
+
+
+def on_dataset(name):
+    plan = FIGURE2["datasets"]["digits"]
+    return {"experiments": {"figure2": FIGURE2 | {"datasets": {name: plan}}}}
+
+
+def test_a_suite_that_nothing_stops(checkout, capsys):
+    configure(checkout)
+    assert main(["doctor", "--suite", "s"]) == 0
+    said = capsys.readouterr()
+    assert "STOP" not in said.out
+    assert said.err == ""
+    for subject in ("Python", "torch", "device", "determinism", "memory", "disk", "dataset", "SLURM"):
+        assert f"ok    {subject}" in said.out
+    assert "4 runs, 0 of them done" in said.out
+    assert {path.name for path in checkout.iterdir()} == {"bin", "config"}  # it leaves nothing
+
+
+def test_the_cost_counts_every_step_of_every_seed_once(checkout):
+    suite = {"suite": "s", "experiments": {"figure2": FIGURE2}}
+    (cost,) = measure(load_suite(suite, "config").specs["figure2"], 2.0)
+    assert (cost.kind, cost.runs, cost.steps) == ("figure2 digits hinge", 4, 2 * 3 * 40)
+    assert not cost.at_least
+    assert 1e-4 < cost.step < 1
+
+
+def test_a_run_that_is_done_costs_nothing(checkout, capsys):
+    configure(checkout)
+    done = checkout / "results/s/figure2/digits-0.02-hinge-seeds000-001"
+    done.mkdir(parents=True)
+    (done / "metrics.json").write_text("{}")
+    assert main(["doctor", "--suite", "s"]) == 0
+    assert "4 runs, 1 of them done" in capsys.readouterr().out
+
+
+def test_an_unknown_suite_is_told_the_known_ones(checkout, capsys):
+    configure(checkout)
+    assert main(["doctor"]) == 2
+    assert "there is no config/paper.yaml: take one of s" in capsys.readouterr().err
+
+
+def test_a_dataset_that_cannot_be_had_stops_and_one_that_can_does_not(checkout, capsys, monkeypatch):
+    configure(checkout, mirror="mirror", **on_dataset("mnist"))
+    monkeypatch.setattr(doctor, "_print_costs", lambda left: None)
+    assert main(["doctor", "--suite", "s"]) == 2
+    assert "nls: dataset: mnist is not in data/" in capsys.readouterr().err
+    (checkout / "mirror").mkdir()
+    (checkout / "mirror" / "mnist.npz").write_bytes(b"")
+    assert main(["doctor", "--suite", "s"]) == 0
+
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory="mirror")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("NLS_MIRROR", address)
+        assert main(["doctor", "--suite", "s"]) == 0
+        assert f"mnist will be fetched from {address}/mnist.npz" in capsys.readouterr().out
+        server.shutdown()
+    assert main(["doctor", "--suite", "s"]) == 2
+
+
+def test_partitions_of_the_profile_must_exist(checkout, capsys, monkeypatch):
+    configure(checkout)
+    monkeypatch.setattr(doctor, "_print_costs", lambda left: None)
+    profile = checkout / "workflow/profiles/slurm/config.yaml"
+    profile.parent.mkdir(parents=True)
+    rules = {"table1_run": {"slurm_partition": "'gpu'"}}
+    profile.write_text(
+        yaml.safe_dump({"default-resources": {"slurm_partition": "'main'"}, "set-resources": rules})
+    )
+    sinfo = checkout / "bin" / "sinfo"
+
+    def answer(script):
+        sinfo.write_text(f"#!/bin/sh\n{script}\n")
+        sinfo.chmod(0o755)
+        return main(["doctor", "--suite", "s"])
+
+    assert answer("echo main; echo gpu") == 0
+    assert "reachable; partitions gpu, main" in capsys.readouterr().out
+    assert answer("echo main") == 2
+    assert "names the partition gpu, which is not there" in capsys.readouterr().err
+    assert answer("echo 'Unable to contact slurm controller' >&2; exit 1") == 2
+    assert "Unable to contact slurm controller" in capsys.readouterr().err
+
+
+def test_a_file_that_the_config_names_must_be_there(checkout, capsys):
+    configure(checkout, **on_dataset("mine.npz"))
+    assert main(["doctor", "--suite", "s"]) == 2
+    assert "nls: file: mine.npz is not there" in capsys.readouterr().err
