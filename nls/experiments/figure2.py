@@ -187,7 +187,7 @@ def _one_seed(
     network = _network(seed, train).to(run.device)
     loss_of = make_loss(spec.loss, LOSSES, spec.loss_settings)
     batches = torch_stream(seed, "batches", device=run.device)
-    optimizer = torch.optim.Adam(network.parameters(), spec.training.learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), spec.training.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, spec.training.learning_rate, total_steps=spec.training.steps, pct_start=0.1
     )
