@@ -67,7 +67,7 @@ def compare(device: torch.device, quick: bool, as_json: bool, page_file: Path | 
         print()
         print(page.table(page.GROWTH_HEADER, [page.growth_cells(each) for each in growth]))
     if page_file is not None:
-        page_file.write_text(page.page(where, rows, growth), encoding="utf-8")
+        page_file.write_text(page.page(where, rows, growth, quick), encoding="utf-8")
     return 0 if all(row.same for row in rows) else 1
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmarks.inputs import halves, separator
 from benchmarks.rows import Growth, Row, growth_of, peak_share, taking_turns
+from benchmarks.suite import SMOKE, learn_seeds
 from nls.objectives.geometric_svm import GeometricSVM
 
 BATCH, WEIGHT, ITERATIONS = 64, 0.05, 15
@@ -92,3 +93,7 @@ def growth(quick: bool, device: torch.device) -> Iterator[Growth]:
         return lambda: loss_of(network, x[:count], y[:count]).backward()
 
     yield growth_of("geometric SVM, loss and gradient", "images", (32, 64, 128), prepare, device)
+    yield growth_of(
+        "a run of Figure 2, 20 steps of cross-entropy", "seeds", (1, 2, 4) if quick else (1, 2, 4, 8),
+        lambda count: lambda: learn_seeds(SMOKE, "cross_entropy", list(range(count)), 20, device), device,
+    )  # fmt: skip

@@ -214,8 +214,7 @@ def _rows(report: Report) -> tuple[dict[str, Any], str]:
 
 
 def _config(report: Report) -> Path:
-    name = "smoke" if report.quick else "paper"
-    return Path(__file__).parent.parent / "config" / f"{name}.yaml"
+    return suite.SMOKE if report.quick else suite.PAPER
 
 
 def _suite(report: Report) -> tuple[dict[str, Any], str]:

@@ -1,5 +1,6 @@
 """What was measured as text for a terminal and as a Markdown page."""
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ def machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "peak_gflops": peak_rate(device) / 1e9,
+        # What else ran: with a load above the number of processors, times are those of a crowded machine.
+        "load": os.getloadavg()[0],
+        "processors": os.cpu_count(),
     }
 
 
@@ -61,19 +65,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def page(where: Mapping[str, Any], rows: Sequence[Row], growth: Sequence[Growth]) -> str:
+def page(where: Mapping[str, Any], rows: Sequence[Row], growth: Sequence[Growth], quick: bool) -> str:
     """Return docs/benchmarks.md."""
     return f"""# Benchmarks
 
-Written by `python -m benchmarks --page docs/benchmarks.md`; run it to get the figures of your machine.
+Written by `python -m benchmarks{" --quick" * quick} --page docs/benchmarks.md`; run it to get the figures of your
+machine.
 
 Each row is one run in which nls and what a user would run instead take turns, on the same inputs and machine.
 *Ratio* is the other's time over that of nls. *Share of peak* is that of nls: the operations of its matrix products
 and convolutions, over its time, over the rate of one large float32 product. The last column is the check that both
 computed the same. Inputs need no download: scikit-learn's digits enlarged to 28 × 28, and points of a bumpy ball.
 
-Measured on {where["device"]}, {where["threads"]} threads, {where["peak_gflops"]:.0f} GFLOP/s in a float32 product,
-Python {where["python"]}, torch {where["torch"]}.
+Measured on {where["device"]}, {where["threads"]} of {where["processors"]} processors, load {where["load"]:.1f};
+{where["peak_gflops"]:.0f} GFLOP/s in a float32 product; Python {where["python"]}, torch {where["torch"]}.
 
 {table(HEADER, [cells(row) for row in rows])}
 

@@ -5,9 +5,11 @@ the dataset's shape, a scan is ``inputs.scan``: no data are needed, and a step c
 training.
 """
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ from nls.objectives.classifiers import make_method
 from nls.reconstruction.levelset import level_set_loss
 from nls.reconstruction.session import Session
 from nls.reconstruction.training import fit
+
+PAPER, SMOKE = (Path(__file__).parent.parent / "config" / f"{name}.yaml" for name in ("paper", "smoke"))
 
 # Channels, side, training and test images.
 SHAPES = {
@@ -245,20 +249,26 @@ def _on_random_images(
     return spec.model_copy(update=changes)
 
 
-def seeds_together(config: Path, loss: str, count: int, steps: int, device: torch.device) -> dict[str, Any]:
-    """Time one run of Figure 2 with many seeds; project their runs one by one from those of three seeds."""
+def learn_seeds(config: Path, loss: str, seeds: list[int], steps: int, device: torch.device) -> list[float]:
+    """Carry out a short run of Figure 2 on random images; return the accuracy of every seed."""
     specs = load_suite(read_yaml(config), str(config)).specs["figure2"]
     spec = next(spec for spec in specs if spec.name == loss)
     channels, side, _, _ = SHAPES[spec.dataset]
     short = spec.model_copy(update={"training": spec.training.model_copy(update={"steps": steps})})
+    with _run_on(device, short, Progress()) as run, redirect_stdout(sys.stderr):
+        return figure2.run(_on_random_images(short, run.directory, channels, side, seeds), run)["accuracy"]
+
+
+def seeds_together(config: Path, loss: str, count: int, steps: int, device: torch.device) -> dict[str, Any]:
+    """Time one run of Figure 2 with many seeds; project their runs one by one from those of three seeds."""
     times: list[float] = []
     accuracies: list[list[float]] = []
+
+    def learn(seeds: list[int]) -> None:
+        accuracies.append(learn_seeds(config, loss, seeds, steps, device))
+
     for seeds in ([0], [0], [1], [2], list(range(count))):
-        with _run_on(device, short, Progress()) as run:
-            own = _on_random_images(short, run.directory, channels, side, seeds)
-            times.append(
-                seconds(lambda own=own, run=run: accuracies.append(figure2.run(own, run)["accuracy"]), device)
-            )
+        times.append(seconds(lambda seeds=seeds: learn(seeds), device))
     single, together = sum(times[1:4]) / 3 * count, times[-1]
     alone = [one[0] for one in accuracies[1:4]]
     gap = max(abs(a - b) for a, b in zip(alone, accuracies[-1], strict=False))

@@ -3,7 +3,6 @@
 import gzip
 import json
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from benchmarks import agreement, gpu, suite
 from nls.engine.settings import read_yaml
 
 CPU = torch.device("cpu")
-SMOKE = Path(gpu.__file__).parent.parent / "config" / "smoke.yaml"
 
 
 def found_in(folder):
@@ -32,7 +30,7 @@ def _settings_as_before():
 @pytest.fixture
 def small_config(tmp_path):
     """The smoke suite with a row or two of each experiment."""
-    values = read_yaml(SMOKE)
+    values = read_yaml(suite.SMOKE)
     experiments = values["experiments"]
     experiments["table1"]["rows"] = experiments["table1"]["rows"][3:4]
     experiments["table2"]["methods"] = {
@@ -163,7 +161,7 @@ def test_a_loop_that_ends_early_is_an_error():
 
 
 def test_the_loops_of_the_paper_cover_its_rows():
-    loops = suite.loops(SMOKE.with_name("paper.yaml"))
+    loops = suite.loops(suite.PAPER)
     count = {
         name: sum(loop.experiment == name for loop in loops) for name in ("table1", "figure2", "figure3")
     }

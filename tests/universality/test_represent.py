@@ -338,3 +338,19 @@ def test_blocks_of_points_have_the_values_of_single_points():
         together[::512], torch.cat([evaluate(network, p[None]) for p in points[::512]])
     )
     assert evaluate(network, points[:0]).shape == (0,)
+
+
+def test_the_wider_a_network_the_fewer_points_it_is_given_at_once():
+    network = represent(from_mesh(trimesh.creation.icosphere(subdivisions=2)), torch.float32)
+    width = max(layer.out_features for layer in network.layers)
+    asked = []
+    network.register_forward_pre_hook(lambda module, inputs: asked.append(len(inputs[0])))
+    evaluate(network, torch.randn(2500, 3))
+    assert sum(asked) == 2500
+    assert max(asked) * width <= 1 << 18
+    # A network of many thousand units a layer still gets enough points for its weights to be worth reading.
+    wide = torch.nn.Linear(3, 1 << 15)
+    wide.register_forward_pre_hook(lambda module, inputs: asked.append(len(inputs[0])))
+    asked.clear()
+    evaluate(wide, torch.randn(100, 3))
+    assert asked == [32, 32, 32, 4]
