@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.special import stdtrit
 
 from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+from nls.reporting.statistics import paired_difference
 
 BASELINES = ("cross_entropy", "hinge")
 NAMES = {"cross_entropy": "cross-entropy", "hinge": "hinge", "geometric_svm": "geometric SVM"}
@@ -52,11 +52,12 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                         "fallback": 100 * fallback,
                     }
                     for baseline in BASELINES:
-                        difference, low, high = paired_difference(seeds, losses.get(baseline, {}))
-                        same = loss == baseline
-                        row[f"minus {NAMES[baseline]}"] = None if same else difference
-                        row[f"95% low ({NAMES[baseline]})"] = None if same else low
-                        row[f"95% high ({NAMES[baseline]})"] = None if same else high
+                        other = {} if loss == baseline else losses.get(baseline, {})
+                        difference = paired_difference(seeds, other, factor=100)
+                        shown = difference if difference is not None and difference.pairs > 1 else None
+                        row[f"minus {NAMES[baseline]}"] = shown and shown.mean
+                        row[f"95% low ({NAMES[baseline]})"] = shown and shown.low
+                        row[f"95% high ({NAMES[baseline]})"] = shown and shown.high
                     rows.append(row)
     records = [*map(read_run, evidence.complete("figure2")), *map(read_run, evidence.reference("figure2"))]
     notes = [
@@ -102,22 +103,6 @@ def figure(evidence: Evidence) -> Figure:
     if not accuracies:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
     return picture
-
-
-def paired_difference(
-    seeds: dict[int, float], baseline: dict[int, float]
-) -> tuple[float | None, float | None, float | None]:
-    """Return mean and 95% interval (Student's t) of ``seeds − baseline`` over the common seeds, in percent.
-
-    None where fewer than two seeds are common.
-    """
-    common = sorted(seeds.keys() & baseline.keys())
-    if len(common) < 2:
-        return None, None, None
-    differences = 100 * np.array([seeds[seed] - baseline[seed] for seed in common])
-    mean = float(differences.mean())
-    half = float(stdtrit(len(common) - 1, 0.975) * differences.std(ddof=1) / np.sqrt(len(common)))
-    return mean, mean - half, mean + half
 
 
 def _measured_on(records: Iterable[RunRecord]) -> str:
