@@ -33,7 +33,7 @@ from nls.networks.classifiers import build_classifier
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.classifiers import make_method
 from nls.reconstruction.levelset import level_set_loss
-from nls.reconstruction.session import Session
+from nls.reconstruction.session import UnsavedSession
 from nls.reconstruction.training import fit
 
 PAPER, SMOKE = (Path(__file__).parent.parent / "config" / f"{name}.yaml" for name in ("paper", "smoke"))
@@ -285,7 +285,7 @@ def _surface(name: str, specs: list[Any]) -> Loop | None:
 
     def start(device: torch.device, progress: Timed) -> None:
         torch.manual_seed(0)
-        method.surface(scan(specs[0].max_points, device), 32, 0, _OneSession(device, progress))
+        method.surface(scan(specs[0].max_points, device), 32, 0, _session(device, progress))
 
     return Loop("table2", name, method.training.steps, len(specs), start)
 
@@ -298,26 +298,15 @@ def _curve(name: str, specs: list[Any]) -> Loop:
         points = scan(1000, device)
         network = ImplicitMLP(settings.width, settings.depth, outputs=2).to(device)
         loss_of = level_set_loss(settings.sampling, network, points)
-        fit(network, loss_of, points, settings.training, 0, _OneSession(device, progress))
+        fit(network, loss_of, points, settings.training, 0, _session(device, progress))
 
     return Loop("figure3", name, settings.training.steps, len(specs), start)
 
 
-class _OneSession(Session):
-    """A session that keeps nothing."""
-
-    def __init__(self, device: torch.device, progress: Progress) -> None:
-        self.device, self.progress = device, progress
-        self.history: list[dict[str, float | int | str]] = []
-
-    def note(self, message: str) -> None:
-        pass
-
-    def resume(self) -> None:
-        pass
-
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
-        pass
+def _session(device: torch.device, progress: Progress) -> UnsavedSession:
+    session = UnsavedSession(device)
+    session.progress = progress
+    return session
 
 
 class _run_on:  # noqa: N801  used like a function
