@@ -272,7 +272,8 @@ def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--method",
         default="levelset",
-        help="levelset poisson igr igr-normals atlasnet-25 atlasnet-1 atlasnet-sphere; default: %(default)s",
+        help="levelset levelset-detail levelset-paper poisson igr igr-normals atlasnet-25 atlasnet-1 "
+        "atlasnet-sphere; default: %(default)s",
     )
     parser.add_argument(
         "--steps", type=integer(1), metavar="N", help="of training; default: the method's own number"

@@ -23,6 +23,7 @@ from nls.experiments import figure2
 from nls.experiments.training import Training, train
 from nls.geometry import neighbours
 from nls.networks.atlasnet import AtlasNet
+from nls.networks.detail import DetailedMLP
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.classifiers import make_method
 from nls.reconstruction.atlasnet import AtlasNetMethod, _atlas_loss
@@ -278,6 +279,8 @@ def fit_by(method, loss_of, rows_of=lambda points: points):
         points = nn.functional.normalize(torch.randn(500, 3))
         if isinstance(method, AtlasNetMethod):
             network = AtlasNet(2, "square", 16, 16)
+        elif isinstance(method, LevelSet):
+            network = DetailedMLP(points, [0.2, 0.1], 32, 3)
         else:
             network = ImplicitMLP(32, 3, activation="softplus")
         loss, rows, run = loss_of(method, network, points), rows_of(points), run_in(folder, stalls)

@@ -1,5 +1,8 @@
 """Exact nearest neighbours of many queries in one fixed cloud."""
 
+import math
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pykdtree.kdtree import KDTree
@@ -61,3 +64,14 @@ class Neighbours:
         The gradient is the unit vector away from the neighbour, and 0 where query and neighbour coincide.
         """
         return torch.linalg.vector_norm(queries - self.points[self.nearest(queries)], dim=1)
+
+
+def spacing(points: Float[Tensor, "n d"]) -> float:
+    """Return the spacing of points on a surface: the root of the area that one of them stands for.
+
+    It is the median over a thousand points of ``√(π/6)`` times the distance to the sixth neighbour.
+    """
+    cloud = points.detach().cpu().numpy()
+    shown = np.ascontiguousarray(cloud[:: max(1, len(cloud) // 1000)])
+    distances, _ = KDTree(cloud, leafsize=_LEAF_POINTS).query(shown, k=min(7, len(cloud)))
+    return float(math.sqrt(math.pi / 6) * np.median(distances[:, -1]))

@@ -1,6 +1,6 @@
 """Fields F(x; θ): R^d → R^l, their Jacobians, and the modes of the module behind them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -32,9 +32,13 @@ def values_and_jacobian(
 ) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l *shape"]]:
     """Return ``F(p; θ)`` and ``D_x F(p; θ)`` at every point, both without a graph.
 
-    One backward pass an output. Only the gradient with respect to the points is formed: parameters receive
-    none, and none is computed for them.
+    One backward pass an output, or the field's own way (see :func:`live_values_and_jacobian`). Only the gradient with
+    respect to the points is formed: parameters receive none, and none is computed for them.
     """
+    with torch.no_grad():
+        found = None if context else _own_values_and_jacobian(field, points)
+    if found is not None:
+        return found
     with torch.enable_grad():
         points = points.detach().requires_grad_(True)
         values = values_of(field, points, context)
@@ -44,6 +48,26 @@ def values_and_jacobian(
             for row in range(outputs)
         ]
     return values.detach(), torch.stack(rows, dim=1)
+
+
+def live_values_and_jacobian(
+    field: Field, points: Float[Tensor, "n *shape"]
+) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l *shape"]]:
+    """Return ``F(p; θ)`` with its graph in θ and ``D_x F(p; θ)`` without one.
+
+    A field may do both in one evaluation: its ``live_values_and_jacobian``, if it has one, is asked, and says None
+    where it cannot.
+    """
+    found = _own_values_and_jacobian(field, points)
+    if found is not None:
+        return found
+    return values_of(field, points), values_and_jacobian(field, points)[1]
+
+
+def _own_values_and_jacobian(field: Field, points: Tensor) -> tuple[Tensor, Tensor] | None:
+    own: Callable[[Tensor], tuple[Tensor, Tensor] | None] | None
+    own = getattr(field, "live_values_and_jacobian", None)
+    return own(points) if own is not None else None
 
 
 def class_margin(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -1,7 +1,8 @@
 """The implicit network: an MLP ``F: R^d → R^l`` that starts as a sphere (Section 3.3)."""
 
+import itertools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -72,6 +73,81 @@ class ImplicitMLP(nn.Module):
             hidden = self.activation(layer(hidden, points))
         values = self.last(hidden, points)
         return values[:, 0] if self.outputs == 1 else values
+
+    def live_values_and_jacobian(
+        self, points: Float[Tensor, "n d"]
+    ) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l d"]] | None:
+        """Return what :func:`nls.levelset.fields.live_values_and_jacobian` does; None unless the units are ReLUs."""
+        if self.activation is not torch.relu_:
+            return None
+        layers = [
+            (layer.hidden.weight, layer.entry.weight, layer.entry.bias) for layer in (*self.layers, self.last)
+        ]
+        return evaluate(points.detach(), self.first.weight, self.first.bias, *itertools.chain(*layers))
+
+
+def evaluate(
+    entry: Float[Tensor, "n e"], *parameters: Tensor
+) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l e"]]:
+    """Return a ReLU network's values, with their graph, and their derivatives in its entry, without one.
+
+    Args:
+        entry: what every layer sees.
+        parameters: ``U_0, b_0``, and ``W_i, U_i, b_i`` of every further layer.
+    """
+    values, jacobian = _Evaluation.apply(entry, *parameters)
+    return values, jacobian
+
+
+class _Evaluation(torch.autograd.Function):
+    """F and ``D_x F`` of a ReLU network.
+
+    The derivatives ``δ_i = ∂F/∂(W_i h_{i−1} + U_i x + b_i)`` that ``D_x F`` is made of are, times the derivative g
+    of the loss in F, those that the parameters' gradients are made of, sample by sample:
+    ``∂L/∂W_i = Σ_j g_j δ_ij h_{i−1,j}ᵀ``. So they are kept, and the network is gone through backwards once.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, *parameters: Tensor
+    ) -> tuple[Float[Tensor, "n l"], Float[Tensor, "n l d"]]:
+        first, bias = parameters[:2]
+        layers = list(zip(parameters[2::3], parameters[3::3], parameters[4::3], strict=True))
+        hidden = [torch.addmm(bias, points, first.T).relu_()]
+        for weight, entry, bias in layers:
+            hidden.append(torch.addmm(bias, points, entry.T).addmm_(hidden[-1], weight.T))
+            if len(hidden) <= len(layers):
+                hidden[-1].relu_()
+        values = hidden.pop()
+        outputs = values.shape[1]
+        identity = torch.eye(outputs, device=points.device, dtype=points.dtype)
+        deltas = [identity[:, None].expand(outputs, len(points), outputs)]
+        jacobian = points.new_zeros(outputs, *points.shape)
+        for (weight, entry, _), units in zip(reversed(layers), reversed(hidden), strict=True):
+            jacobian += deltas[-1] @ entry
+            deltas.append(torch.ops.aten.threshold_backward(deltas[-1] @ weight, units, 0))
+        jacobian += deltas[-1] @ first
+        jacobian = jacobian.transpose(0, 1)
+        ctx.save_for_backward(points, jacobian, *hidden, *deltas)
+        ctx.mark_non_differentiable(jacobian)
+        return values, jacobian
+
+    @staticmethod
+    def backward(ctx: Any, slope: Float[Tensor, "n l"], _: Tensor) -> tuple[Tensor | None, ...]:
+        points, jacobian, *kept = ctx.saved_tensors
+        hidden, deltas = kept[: len(kept) // 2], kept[: len(kept) // 2 - 1 : -1]
+        entries = torch.cat([points, points.new_ones(len(points), 1)], dim=1).T
+        of_points = (slope[:, None] @ jacobian)[:, 0] if ctx.needs_input_grad[0] else None
+        gradients: list[Tensor | None] = [of_points]
+        for number, delta in enumerate(deltas):
+            scaled = slope[:, :1] * delta[0]
+            for output in range(1, len(delta)):
+                scaled.addcmul_(slope[:, output : output + 1], delta[output])
+            if number:
+                gradients.append(scaled.T @ hidden[number - 1])
+            entry = (entries @ scaled).T
+            gradients += [entry[:, :-1], entry[:, -1]]
+        return tuple(gradients)
 
 
 class _Layer(nn.Module):

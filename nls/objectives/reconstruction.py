@@ -1,5 +1,6 @@
 """Fitting a level set to a point cloud (Section 3.3, Eq. 13)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nls.levelset import Field, SampleNetwork, project
-from nls.levelset.fields import values_of
+from nls.levelset import Field, SampleNetwork
+from nls.levelset.fields import live_values_and_jacobian
+from nls.levelset.newton import approach
 
 
 class Cloud(Protocol):
@@ -65,28 +67,24 @@ class ReconstructionLoss:
     ) -> Terms:
         """Return the terms of the loss on a batch of the cloud's points."""
         half = len(batch) // 2 if self.level_sigmas else len(batch)
-        zero = project(
-            field,
-            self._seeds(batch[:half], generator),
-            tolerance=self.newton_tolerance,
-            max_iterations=self.newton_iterations,
-        )
-        projections = [zero]
+        seeds = self._seeds(batch[:half], generator)
+        # Newton squares the error. On a body, 84 of 100 steps from 0.003 land within 1e-5, 96 from 0.01 within 1e-3.
+        trust = min(math.sqrt(self.newton_tolerance), 0.01)
+        points = approach(field, seeds, trust=trust, max_iterations=self.newton_iterations)
         if self.level_sigmas:
-            projections.append(project(field, self._around(batch[half:], generator), max_iterations=0))
-        levels = torch.cat([part.levels for part in projections])
-        samples = SampleNetwork(
-            field,
-            torch.cat([part.points for part in projections]),
-            levels,
-            torch.cat([part.jacobian for part in projections]),
-        )
-        error = (cloud.distances(samples()) - torch.linalg.vector_norm(levels, dim=1)).abs()
+            points = torch.cat([points, self._around(batch[half:], generator)])
+        values, jacobian = live_values_and_jacobian(field, torch.cat([points, batch]))
+        values, fitted = values.split([len(points), len(batch)])
+        levels = values.detach()
+        samples = SampleNetwork(lambda *_: values, points, levels, jacobian[: len(points)])
+        distance = torch.linalg.vector_norm(levels, dim=1)
+        error = (cloud.distances(samples()) - distance).abs()
+        converged = levels[:half].abs().amax(dim=1) <= self.newton_tolerance
         return Terms(
             self._mean(error[:half]),
             self._mean(error[half:]) if self.level_sigmas else error.new_zeros(()),
-            torch.linalg.vector_norm(values_of(field, batch), dim=1).mean(),
-            zero.converged.double().mean(),
+            torch.linalg.vector_norm(fitted, dim=1).mean(),
+            converged.double().mean(),
         )
 
     def total(self, terms: Terms) -> Float[Tensor, ""]:

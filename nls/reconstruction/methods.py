@@ -8,7 +8,7 @@ from pydantic import Discriminator, Tag
 from nls.engine.user_code import is_user_code
 from nls.reconstruction.atlasnet import AtlasNetMethod
 from nls.reconstruction.igr import Igr
-from nls.reconstruction.levelset import LevelSet
+from nls.reconstruction.levelset import LEVELSET_DETAIL, LEVELSET_PAPER, LevelSet
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.user_method import UserMethod
 
@@ -33,6 +33,8 @@ Method = Annotated[
 
 METHODS: dict[str, LevelSet | Igr | AtlasNetMethod | Poisson] = {
     "levelset": LevelSet(),
+    "levelset-detail": LEVELSET_DETAIL,
+    "levelset-paper": LEVELSET_PAPER,
     "poisson": Poisson(),
     "igr": Igr(),
     "igr-normals": Igr(normals=True, outside_weight=30.0),

@@ -14,11 +14,14 @@ from nls.engine.seeds import torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
 from nls.errors import RunError
+from nls.networks.detail import DetailedMLP
 from nls.reconstruction.muon import Muon
 from nls.reconstruction.session import Session
 
 # Steps between two looks at the loss: a look waits for the GPU.
 _LOOK = 20
+# Learning rate of a table of features, in that of the other parameters.
+_TABLE_RATE = 0.5
 
 
 class Training(Settings):
@@ -46,11 +49,12 @@ def fit(
     seed: int,
     session: Session,
     look: Callable[[int, int], None] | None = None,
+    before_step: Callable[[float], None] | None = None,
 ) -> dict[str, float]:
     """Train a network on batches of points and return the last figures of its loss.
 
     ``loss_of`` maps a batch to the loss and to figures worth showing. ``look`` is told after every step how many of
-    how many are done.
+    how many are done, ``before_step`` before it what share is done.
     """
     draws = torch_stream(seed, "batches", device=session.device)
     parts: dict[str, Part] = {"network": network, "draws": draws}
@@ -66,6 +70,8 @@ def fit(
         restore(parts, saved["parts"])
     for step in session.progress.steps(training.steps, "fit", start):
         session.offer(partial(_state, step, figures, parts))
+        if before_step is not None:
+            before_step(step / training.steps)
         chosen = torch.randint(len(points), (training.batch,), generator=draws, device=points.device)
         loss, shown = loss_of(points[chosen], draws)
         for optimizer in optimizers:
@@ -92,15 +98,19 @@ def fit(
 def make_optimizers(network: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
     """Return Adam for all parameters, or Muon for the matrices between hidden layers and Adam for the rest."""
     parameters = list(network.parameters())
+    found: list[torch.optim.Optimizer] = []
+    if isinstance(network, DetailedMLP):
+        # Most nodes have no gradient in most steps: a longer memory of its square, no floor under it.
+        rate = _TABLE_RATE * training.learning_rate
+        found.append(torch.optim.Adam([network.table], rate, betas=(0.9, 0.99), eps=1e-10, fused=True))
+        parameters = [parameter for parameter in parameters if parameter is not network.table]
     if training.optimizer == "adam":
-        return [torch.optim.Adam(parameters, training.learning_rate, fused=True)]
+        return [*found, torch.optim.Adam(parameters, training.learning_rate, fused=True)]
     matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 3]
     chosen = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in parameters if id(parameter) not in chosen]
-    adam = torch.optim.Adam(rest, training.learning_rate, fused=True)
-    if not matrices:
-        return [adam]
-    return [adam, Muon(matrices, training.learning_rate)]
+    found.append(torch.optim.Adam(rest, training.learning_rate, fused=True))
+    return [*found, Muon(matrices, training.learning_rate)] if matrices else found
 
 
 def _rate(schedule: str, steps: int, step: int) -> float:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nls.geometry.neighbours import Neighbours
+from nls.geometry.neighbours import Neighbours, spacing
 
 
 @given(st.integers(1, 300), st.integers(1, 200), st.sampled_from([2, 3]), st.integers(0, 2**31))
@@ -28,3 +28,9 @@ def test_gradient_is_the_unit_vector_away_from_the_neighbour():
     places = torch.tensor([[1.0, 0.0, 0.0], [4.0, 3.0, 0.0], [4.0, 0.0, 0.0]], requires_grad=True)
     Neighbours(cloud).distances(places).sum().backward()
     torch.testing.assert_close(places.grad, torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+
+
+def test_spacing_is_the_root_of_the_area_of_a_point():
+    draws = torch.Generator().manual_seed(0)
+    square = torch.rand(10_000, 3, generator=draws) * torch.tensor([2.0, 2.0, 0.0])
+    assert spacing(square) == pytest.approx(0.02, rel=0.1)

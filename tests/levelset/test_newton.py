@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nls.levelset import minimal_norm_solution, project, pseudo_inverse
+from nls.levelset.newton import approach
 from nls.networks.mlp import mlp
 
 
@@ -116,3 +117,26 @@ def test_a_gpu_gives_the_same_points():
     here = project(network, points).points
     there = project(network.cuda(), points.cuda()).points
     torch.testing.assert_close(there.cpu(), here)
+
+
+def test_an_approach_lands_where_a_projection_does_and_looks_once_less():
+    torch.manual_seed(0)
+    network = mlp(3, 1, 32, 2).double()
+    points, rows = 0.5 * torch.randn(200, 3, dtype=torch.float64), []
+
+    def field(x):
+        rows.append(len(x))
+        return network(x)[:, 0] - network(points).median()
+
+    expected = project(field, points, tolerance=1e-9)
+    assert expected.converged.double().mean() > 0.9
+    looked, _ = sum(rows), rows.clear()
+    found = approach(field, points, trust=1e-9, max_iterations=20)
+    assert sum(rows) <= looked
+    torch.testing.assert_close(
+        found[expected.converged], expected.points[expected.converged], rtol=0, atol=1e-7
+    )
+    rows.clear()
+    near = approach(field, points, trust=0.03, max_iterations=20)
+    assert sum(rows) < 0.9 * looked
+    assert field(near).abs().median() < 0.003

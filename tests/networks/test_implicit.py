@@ -3,6 +3,8 @@ import torch
 
 from nls.geometry.curves import extract_curves, length
 from nls.geometry.octree import Grid
+from nls.levelset import values_and_jacobian, values_of
+from nls.levelset.fields import live_values_and_jacobian
 from nls.networks.implicit import ImplicitMLP
 
 
@@ -56,3 +58,37 @@ def test_smooth_activation_is_close_to_relu():
 def test_more_outputs_than_dimensions():
     with pytest.raises(ValueError, match="at most dimension"):
         ImplicitMLP(8, 1, dimension=2, outputs=3)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("depth", [1, 4])
+def test_one_evaluation_gives_what_autograd_gives_in_three(outputs, depth):
+    torch.manual_seed(0)
+    network = ImplicitMLP(32, depth, outputs=outputs).double()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    points, slope = torch.randn(50, 3, dtype=torch.float64), torch.randn(50, outputs, dtype=torch.float64)
+
+    def by_autograd(x):  # a function brings no evaluation of its own
+        return network(x)
+
+    expected, jacobian = values_and_jacobian(by_autograd, points)
+    found = live_values_and_jacobian(network, points)
+    torch.testing.assert_close(found[0].detach(), expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found[1], jacobian, rtol=0, atol=1e-9)
+    parameters = list(network.parameters())
+    gradients = torch.autograd.grad((found[0] * slope).sum(), parameters)
+    plain = torch.autograd.grad((values_of(network, points) * slope).sum(), parameters)
+    for one, other in zip(gradients, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+def test_other_fields_are_left_to_autograd():
+    torch.manual_seed(0)
+    network = ImplicitMLP(16, 2, activation="softplus").double()
+    points = torch.randn(9, 3, dtype=torch.float64)
+    values, jacobian = live_values_and_jacobian(network, points)
+    torch.testing.assert_close(jacobian, values_and_jacobian(network, points)[1])
+    assert not jacobian.requires_grad
+    values.sum().backward()
+    assert network.first.weight.grad.abs().sum() > 0
