@@ -88,11 +88,12 @@ class LevelSet(Settings):
         return Surface(mesh(), network, figures)
 
 
-# Fingers, nose and mouth, but not yet one component on every body; docs/surfaces.md has the trials. An MLP of this
-# size is a quarter of the default's work, and the grids give what it lacks.
+# Nearer to hands and face than the default, but in several components: docs/surfaces.md has the trials. With more
+# steps there are more of them. An MLP of this size is a quarter of the default's work; the grids give what it lacks.
 LEVELSET_DETAIL = LevelSet(
     width=128,
     detail=Detail(cells=[6.0, 3.0, 1.5]),
+    training=Training(steps=700),
     sampling=Sampling(uniform_share=0.3),
 )
 # The settings of the authors' release.
