@@ -147,6 +147,6 @@ def test_the_paper_lists_its_18_trainings(plan):
 
 
 def test_the_paper_lists_ten_scans_of_every_method_with_the_papers_settings(plan):
-    assert len(re.findall(r"^Job \d+: table2 ", plan, re.MULTILINE)) == 70
+    assert len(re.findall(r"^Job \d+: table2 ", plan, re.MULTILINE)) == 80
     settings = "width 512, depth 8, steps 50000, batch 10000, optimizer adam, learning_rate 0.0001"
     assert plan.count(settings) == 10
