@@ -1,5 +1,19 @@
 """The experiments of the paper, one recipe a file, and the suites that list them."""
 
-from nls.experiments.suite import RECIPES, Suite, load_suite, run_spec
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["RECIPES", "Suite", "load_suite", "run_spec"]
+from nls.experiments.recipes import RECIPES, recipe, run_spec
+
+if TYPE_CHECKING:
+    from nls.experiments.suite import Suite, load_suite
+
+__all__ = ["RECIPES", "Suite", "load_suite", "recipe", "run_spec"]
+
+
+def __getattr__(name: str) -> Any:
+    # A suite imports every recipe, with packages that take a second; a run does not need them.
+    if name not in ("Suite", "load_suite"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nls.experiments import suite
+
+    return getattr(suite, name)

@@ -4,37 +4,23 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import Field, create_model
 
 from nls.engine.files import write_if_changed, yaml_text
 from nls.engine.finished import METRICS
-from nls.engine.runs import execute
-from nls.engine.settings import Device, RunSpec, Settings, parse, read_yaml
+from nls.engine.settings import Device, RunSpec, Settings, parse
 from nls.errors import UserError
-from nls.experiments import blackbox, figure1, figure2, figure3, table1, table2, table2_time, universality
 from nls.experiments.common import Common, ExperimentConfig, results_directory, run_directory, spec_file
-
-RECIPES: dict[str, ModuleType] = {
-    "figure1": figure1,
-    "figure2": figure2,
-    "table1": table1,
-    "blackbox": blackbox,
-    "table2": table2,
-    "table2-time": table2_time,
-    "figure3": figure3,
-    "universality": universality,
-}
-
+from nls.experiments.recipes import RECIPES, recipe
 
 # Braces would be wildcards to Snakemake; a line break, or nothing, is no path.
 _PATH = r"^[^{}\x00-\x1f\x7f]+$"
 
 
 # One optional key an experiment; one that is left out is not run.
-_keys: dict[str, Any] = {name: (recipe.Config | None, None) for name, recipe in RECIPES.items()}
+_keys: dict[str, Any] = {name: (recipe(name).Config | None, None) for name in RECIPES}
 Experiments = create_model("Experiments", __base__=Settings, **_keys)
 
 
@@ -119,27 +105,12 @@ def load_suite(values: dict[str, Any], source: str) -> Suite:
         checkpoint_minutes=config.checkpoint_minutes,
     )
     specs: dict[str, list[RunSpec]] = {}
-    for name, recipe in RECIPES.items():
+    for name in RECIPES:
         settings = getattr(config.experiments, name)
         if settings is not None:
-            specs[name] = recipe.expand(settings, common)
+            specs[name] = recipe(name).expand(settings, common)
             _require_distinct(specs[name], f"{source}: experiments.{name}")
     return Suite(config, specs)
-
-
-def run_spec(path: Path, directory: Path) -> None:
-    """Carry out the run of a spec file in ``directory``.
-
-    Raises:
-        UserError: the spec is not one that an experiment can read, or the directory holds another run.
-        RunError: the run failed.
-    """
-    values = read_yaml(path)
-    name = values.get("experiment")
-    if name not in RECIPES:
-        raise UserError(f"{path}: experiment: {name!r} is not allowed: take one of {', '.join(RECIPES)}")
-    recipe = RECIPES[name]
-    execute(parse(recipe.Spec, values, str(path)), recipe.run, directory)
 
 
 def _make_older(result: Path, spec: Path) -> None:
