@@ -53,7 +53,8 @@ def test_every_table_and_figure_is_there(smoke):
 
 def test_the_report_shows_every_picture_and_counts_the_runs(smoke):
     page = (smoke / "reports/smoke/report.html").read_text()
-    assert page.count("data:image/png;base64") == 10
+    pictures = list((smoke / "reports/smoke").glob("*.png"))
+    assert page.count("data:image/png;base64") == len(pictures) >= 10
     assert "{{" not in page
     for experiment, runs in (("figure1", 4), ("figure2", 6), ("table1", 6), ("table2", 6), ("figure3", 2)):
         assert re.search(rf"{experiment}</td><td>{runs} of {runs}\b", page)
