@@ -26,7 +26,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec
 from nls.errors import NlsError
-from nls.experiments.suite import RECIPES
+from nls.experiments.recipes import recipe
 
 # Steps that are watched; the first pays for what is made once, and counts only if there is no other.
 _STEPS = 12
@@ -134,7 +134,7 @@ def _watch(spec: RunSpec, seconds: float, folder: Path) -> "_Watch":
     run = Run(directory, spec, {"identity": "", "source": ""}, choose_device(spec.device))
     run.progress = watch = _Watch(seconds, run.device)
     with suppress(_Enough), redirect_stdout(io.StringIO()), _alarm(watch.limit):
-        RECIPES[spec.experiment].run(spec, run)
+        recipe(spec.experiment).run(spec, run)
     return watch
 
 
