@@ -15,7 +15,7 @@ from nls.reporting.overview import counted, overview
 from nls.reporting.products import FIGURES, TABLES
 from nls.reporting.runs import REPORTS, Evidence, read_run
 
-# The paper's own order; what belongs to one experiment stands together.
+# The paper's own order, then what it does not have; what belongs to one experiment stands together.
 _ORDER = ("figure1", "figure2", "table1", "blackbox", "table2", "figure3", "universality")
 # How the page marks what the overview says of a figure or a claim.
 _VERDICTS = {"agrees": "good", "reproduced": "good", "differs": "bad", "not reproduced": "bad"}
@@ -33,7 +33,9 @@ def write_report(suite: str) -> Path:
     folder = REPORTS / suite
     names = sorted(
         (name for name in dict.fromkeys((*TABLES, *FIGURES)) if _made(folder, name)),
-        key=lambda name: _ORDER.index(name.partition("-")[0]),
+        key=lambda name: next(
+            (place for place, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER)
+        ),
     )
     sections = [_section(folder, name) for name in names]
     experiments = sorted(path.name for path in (evidence.results / suite / "specs").iterdir())
