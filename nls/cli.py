@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_verify,
         _add_represent,
         _add_reconstruct,
+        _add_mesh,
         _add_compare,
         _add_chamfer,
         _add_table,
@@ -267,7 +268,9 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("reconstruct", help="reconstruct the surface that a point cloud samples")
-    parser.add_argument("scan", type=Path, metavar="SCAN", help="PLY, OBJ, XYZ, NPY or NPZ")
+    parser.add_argument(
+        "scan", type=Path, metavar="SCAN", help="PLY, OBJ, STL, OFF, XYZ, PCD, LAS, LAZ, NPY or NPZ"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="MESH", help="PLY, OBJ or GLB")
     parser.add_argument(
         "--method",
@@ -276,19 +279,53 @@ def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
         "atlasnet-sphere; default: %(default)s",
     )
     parser.add_argument(
-        "--steps", type=integer(1), metavar="N", help="of training; default: the method's own number"
+        "--normals", action="store_true", help="use the file's normals (poisson); default: estimate them"
+    )
+    parser.add_argument(
+        "--quality",
+        choices=("fast", "default", "fine"),
+        default="default",
+        help="a third of the steps, or three times as many; 128, 256 or 384 nodes",
+    )
+    parser.add_argument(
+        "--steps", type=integer(1), metavar="N", help="of training; default: those of the quality"
     )
     parser.add_argument(
         "--resolution",
         type=integer(16, 4096),
-        default=256,
         metavar="R",
-        help="nodes of the meshing grid along an axis",
+        help="nodes of the meshing grid along an axis; default: those of the quality",
+    )
+    parser.add_argument(
+        "--max-points",
+        type=integer(100),
+        default=100_000,
+        metavar="N",
+        help="points that are used of a larger cloud, at random; default: %(default)s",
+    )
+    parser.add_argument(
+        "--trim",
+        type=number(0, 1e12, above=True),
+        metavar="D",
+        help="drop what is farther than D from every point, in the points' units",
     )
     parser.add_argument(
         "--keep-largest", action="store_true", help="drop all pieces but the largest, and say so"
     )
     parser.add_argument("--preview", type=Path, metavar="PICTURE.png", help="draw the points beside the mesh")
+    parser.add_argument(
+        "--save-network",
+        type=Path,
+        dest="save_to",
+        metavar="NET.safetensors",
+        help="keep the network, for `nls mesh`",
+    )
+    parser.add_argument(
+        "--watch", type=Path, metavar="DIR", help="draw points and present surface there while training"
+    )
+    parser.add_argument(
+        "--watch-every", type=integer(1), default=100, metavar="N", help="steps; default: %(default)s"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=seed, default=0, metavar="S")
     parser.set_defaults(verb=_reconstruct)
@@ -298,6 +335,22 @@ def _reconstruct(arguments: argparse.Namespace) -> None:
     from nls.experiments.reconstruct_file import reconstruct_file
 
     reconstruct_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+
+
+def _add_mesh(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("mesh", help="mesh a network of `nls reconstruct --save-network` again")
+    parser.add_argument("network", type=Path, metavar="NET.safetensors")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="MESH", help="PLY, OBJ or GLB")
+    parser.add_argument("--resolution", type=integer(16, 4096), default=256, metavar="R")
+    parser.add_argument("--keep-largest", action="store_true", help="drop all pieces but the largest")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(verb=_mesh)
+
+
+def _mesh(arguments: argparse.Namespace) -> None:
+    from nls.experiments.reconstruct_file import mesh_network_file
+
+    mesh_network_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
 
 
 def _add_compare(verbs: argparse._SubParsersAction) -> None:

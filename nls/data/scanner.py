@@ -5,6 +5,7 @@ measured by a unit if both its cameras see it, neither at a grazing angle, so th
 one: undersides, armpits and folds, and its density depends on distance and angle.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,48 @@ from nls.errors import UserError
 
 POINTS = 170_000
 NOISE = 0.0005  # metres
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a scan is taken.
+
+    Attributes:
+        points: how many are kept.
+        noise: standard deviation along the viewing ray, metres.
+        half_of_units: every second stereo unit has failed.
+        outliers: share of the points that lie anywhere in the mesh's box, grown by a tenth on every side.
+        wrong_normals: normals come with the points, and those of every second unit point inwards, as where two
+            devices disagree on the convention.
+    """
+
+    points: int = POINTS
+    noise: float = NOISE
+    half_of_units: bool = False
+    outliers: float = 0.0
+    wrong_normals: bool = False
+
+
+CONDITIONS: dict[str, Condition] = {
+    "usual": Condition(),
+    "points-10000": Condition(points=10_000),
+    "points-3000": Condition(points=3_000),
+    "noise-2mm": Condition(noise=0.002),
+    "noise-5mm": Condition(noise=0.005),
+    "half-of-units": Condition(half_of_units=True),
+    "outliers-2": Condition(outliers=0.02),
+    "outliers-10": Condition(outliers=0.1),
+    "wrong-normals": Condition(wrong_normals=True),
+}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Points in the mesh's unit, and normals where the condition gives any."""
+
+    points: Float64[np.ndarray, "n 3"]
+    normals: Float64[np.ndarray, "n 3"] | None
+
 
 # Rings of units: height above the mesh's centre in bounding radii, units in the ring.
 _RINGS = ((-0.3, 7), (0.4, 8), (1.6, 7))
@@ -41,30 +84,52 @@ def scan(
     Raises:
         UserError: the mesh has no extent, or the units see too little of it.
     """
+    return scan_under(Condition(points, noise), vertices, faces, seed).points
+
+
+def scan_under(
+    condition: Condition, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], seed: int
+) -> Scan:
+    """Scan a mesh under a condition; see :func:`scan`.
+
+    Raises:
+        UserError: the mesh has no extent, or the units see too little of it.
+    """
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
     if not radius > 0 or len(faces) == 0:
         raise UserError("the mesh has no surface to scan: give one with faces and an extent")
     rig = _Rig((vertices - centre) / radius, faces)
+    units = _units()[:: 2 if condition.half_of_units else 1]
 
     pixels, found = _PILOT, 0
-    while found < points:
+    while found < condition.points:
         stream = numpy_stream(seed, "scan", pixels)
-        shots = [rig.shoot(*unit, pixels, stream) for unit in _units()]
-        found = sum(len(hits) for hits, _, _ in shots)
-        if found < points:
-            pixels = int(pixels * np.sqrt(1.1 * points / max(found, 1))) + 1
+        shots = [rig.shoot(*unit, pixels, stream) for unit in units]
+        found = sum(len(shot.hits) for shot in shots)
+        if found < condition.points:
+            pixels = int(pixels * np.sqrt(1.1 * condition.points / max(found, 1))) + 1
         if pixels > _MOST_PIXELS:
             raise UserError(
-                f"the cameras around the mesh see too little of it for {points} points: take fewer points, or"
-                " remove parts that lie far off"
+                f"the cameras around the mesh see too little of it for {condition.points} points: take fewer"
+                " points, or remove parts that lie far off"
             )
 
-    hits, rays, cosine = (np.concatenate(parts) for parts in zip(*shots, strict=True))
-    chosen = np.sort(stream.choice(found, points, replace=False))
-    deviation = noise / np.sqrt(cosine[chosen])
-    depth = deviation * stream.standard_normal(points)
-    return hits[chosen] * radius + centre + rays[chosen] * depth[:, None]
+    chosen = np.sort(stream.choice(found, condition.points, replace=False))
+    hits, rays, cosine, normals = (
+        np.concatenate([getattr(shot, part) for shot in shots])[chosen]
+        for part in ("hits", "rays", "cosine", "normals")
+    )
+    depth = condition.noise / np.sqrt(cosine) * stream.standard_normal(condition.points)
+    cloud = hits * radius + centre + rays * depth[:, None]
+    if condition.outliers:
+        strays = stream.choice(len(cloud), round(condition.outliers * len(cloud)), replace=False)
+        margin = (high - low) / 10
+        cloud[strays] = stream.uniform(low - margin, high + margin, (len(strays), 3))
+    if not condition.wrong_normals:
+        return Scan(cloud, None)
+    unit = np.repeat(np.arange(len(shots)), [len(shot.hits) for shot in shots])[chosen]
+    return Scan(cloud, np.where(unit[:, None] % 2, -normals, normals))
 
 
 def scan_file(mesh: Path, out: Path, seed: int, points: int = POINTS, noise: float = NOISE) -> None:
@@ -122,6 +187,16 @@ def _units() -> list[tuple[np.ndarray, np.ndarray]]:
     return units
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """Points, the rays that met them, cosines of the angles to the normals, and the normals."""
+
+    hits: np.ndarray
+    rays: np.ndarray
+    cosine: np.ndarray
+    normals: np.ndarray
+
+
 class _Rig:
     """A mesh inside the unit sphere, ready for rays."""
 
@@ -139,8 +214,8 @@ class _Rig:
 
     def shoot(
         self, eye: np.ndarray, partner: np.ndarray, pixels: int, stream: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what a unit measures: points, the rays that met them, and cosines of the angles to the normals."""
+    ) -> "_Shot":
+        """Return what a unit measures."""
         rays = _rays(eye, pixels, stream)
         kept = stream.random(len(rays))  # drawn for every ray, so that a draw does not depend on what is hit
         triangle = self._scene.run(
@@ -159,7 +234,7 @@ class _Rig:
         hits = eye + distance[:, None] * rays
 
         seen = self._sees(partner, hits, normals)
-        return hits[seen], rays[seen], cosine[seen]
+        return _Shot(hits[seen], rays[seen], cosine[seen], normals[seen])
 
     def _sees(self, eye: np.ndarray, hits: np.ndarray, normals: np.ndarray) -> np.ndarray:
         way = eye - hits

@@ -8,7 +8,17 @@ from nls.engine.runs import execute
 from nls.engine.settings import parse, read_yaml
 from nls.errors import UserError
 
-RECIPES = ("figure1", "figure2", "table1", "blackbox", "table2", "table2-time", "figure3", "universality")
+RECIPES = (
+    "figure1",
+    "figure2",
+    "table1",
+    "blackbox",
+    "table2",
+    "table2-time",
+    "figure3",
+    "hard_inputs",
+    "universality",
+)
 
 
 def recipe(name: str) -> ModuleType:

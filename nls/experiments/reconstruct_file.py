@@ -4,10 +4,18 @@ import json
 import time
 from pathlib import Path
 
-from nls.geometry.clouds import read_cloud, read_surface
+from nls.engine.devices import choose_device
+from nls.errors import UserError
+from nls.experiments.watching import WatchedSession
+from nls.geometry.clouds import Cloud, read_cloud, read_surface
 from nls.geometry.files import read_mesh, require_writable, write_mesh
+from nls.geometry.meshing import largest_component, topology
 from nls.geometry.metrics import chamfer_of_meshes, compare
-from nls.reconstruction import reconstruct
+from nls.reconstruction import METHODS, reconstruct
+from nls.reconstruction.api import Quality
+from nls.reconstruction.igr import Igr
+from nls.reconstruction.levelset import LevelSet
+from nls.reconstruction.saved import load_network, save_network
 from nls.reporting.render import write_preview
 
 
@@ -15,10 +23,17 @@ def reconstruct_file(
     scan: Path,
     out: Path,
     method: str = "levelset",
+    normals: bool = False,
+    quality: Quality = "default",
     steps: int | None = None,
-    resolution: int = 256,
+    resolution: int | None = None,
+    max_points: int = 100_000,
+    trim: float | None = None,
     keep_largest: bool = False,
     preview: Path | None = None,
+    save_to: Path | None = None,
+    watch: Path | None = None,
+    watch_every: int = 100,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
@@ -30,20 +45,34 @@ def reconstruct_file(
     require_writable(out)
     if preview is not None:
         require_writable(preview, (".png",))
+    if save_to is not None:
+        require_writable(save_to, (".safetensors",))
+        _with_level_set(method, "--save-network")
+    if watch is not None and not watch.parent.is_dir():
+        raise UserError(f"{watch}: the folder {watch.parent} does not exist: create it or name another")
     began = time.monotonic()
     cloud = read_cloud(scan, seed)
     if cloud.note is not None:
         print(f"note: {cloud.note}", flush=True)
+    if normals and cloud.normals is None:
+        raise UserError(f"{scan} has no normals: leave out --normals, or export it with them")
     found = reconstruct(
         cloud.points,
         method,
+        normals=cloud.normals if normals else None,
+        quality=quality,
         steps=steps,
         resolution=resolution,
+        max_points=max_points,
+        trim=trim,
         keep_largest=keep_largest,
         device=device,
         seed=seed,
+        session=None if watch is None else _watched(method, cloud, watch, watch_every, device),
     )
     write_mesh(out, found.mesh)
+    if save_to is not None and found.network is not None:
+        save_network(save_to, found.network, found.method, found.frame)
     if preview is not None:
         write_preview(preview, cloud.points, found.mesh)
     trained = f", {found.figures['steps']:.0f} steps" if "steps" in found.figures else ""
@@ -51,6 +80,34 @@ def reconstruct_file(
         f"{out}: {found.points} of {len(cloud.points)} points used{trained}, {time.monotonic() - began:.0f} s, "
         f"{len(found.mesh.vertices)} vertices, {found.topology}"
     )
+
+
+def _watched(method: str, cloud: Cloud, folder: Path, every: int, device: str) -> WatchedSession:
+    settings = _with_level_set(method, "--watch")
+    return WatchedSession(choose_device(device), folder, every, settings, cloud.points)
+
+
+def _with_level_set(method: str, option: str) -> LevelSet | Igr:
+    settings = METHODS.get(method)
+    if not isinstance(settings, LevelSet | Igr):
+        raise UserError(f"method {method} has no level set: leave out {option}")
+    if isinstance(settings, LevelSet) and settings.detail.cells:
+        raise UserError(f"method {method} has grids that only its points can rebuild: leave out {option}")
+    return settings
+
+
+def mesh_network_file(network: Path, out: Path, resolution: int, keep_largest: bool, device: str) -> None:
+    """Mesh a network of ``nls reconstruct --save-network`` again.
+
+    Raises:
+        UserError: the file is no such network, or the mesh cannot be written there.
+    """
+    require_writable(out)
+    mesh = load_network(network).mesh(resolution, choose_device(device))
+    if keep_largest:
+        mesh = largest_component(mesh)
+    write_mesh(out, mesh)
+    print(f"{out}: {len(mesh.vertices)} vertices, {topology(mesh)}")
 
 
 def compare_files(mesh: Path, truth: Path, points: int, f_share: float, seed: int) -> None:

@@ -6,10 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 import trimesh
+from jaxtyping import Float
 from pydantic import Field
 
-from nls.data import load_scans, read_points
+from nls.data import ScanPair, load_scans, read_points
 from nls.data.landmarks import landmarks_of
+from nls.data.pairs import read_pairs
+from nls.data.scans import SCAN_SETS
 from nls.engine.files import written_whole
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream
@@ -18,15 +21,15 @@ from nls.engine.user_code import user_file
 from nls.errors import UserError
 from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
 from nls.experiments.watched_run import WatchedRun
+from nls.geometry.clouds import read_cloud, read_surface
 from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.hands_and_face import detail_metrics
-from nls.geometry.metrics import chamfer_of_meshes, compare
-from nls.reconstruction import Method, reconstruct_with
+from nls.geometry.metrics import chamfer_of_meshes, compare, distances_to
+from nls.reconstruction import Method, Reconstruction, reconstruct_with
 from nls.reconstruction.api import MIN_RESOLUTION
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.user_method import UserMethod
 
-SCANS = Literal["bodies", "faust"]
 # Points of the scan that are kept for pictures; Figure 3 (a) shows a batch of 10K.
 SHOWN_POINTS = 10_000
 # The table says whose error was still falling over the last third of the training.
@@ -36,8 +39,17 @@ LOOKS = (1 / 3, 2 / 3)
 class Config(ExperimentConfig):
     """Settings of Table 2."""
 
-    data: SCANS = Field("bodies", description="set of scans and registrations")
-    scans: list[int] = Field(list(range(10)), min_length=1, description="numbers of the scans")
+    data: str = Field(
+        "bodies",
+        pattern=r"^(bodies|faust|.+\.csv)$",
+        description="set of scans and registrations: bodies, faust, or a CSV file of one's own with the columns "
+        "scan, truth and name (see docs/data.md)",
+    )
+    scans: list[int] | None = Field(
+        None,
+        min_length=1,
+        description="numbers of the scans, or of the CSV file's rows from 0; default: 0 to 9, or all rows",
+    )
     methods: dict[str, Method] = Field(
         min_length=1, description="rows of the table: a name, and a method with its settings"
     )
@@ -53,8 +65,11 @@ class Config(ExperimentConfig):
 class ScanSpec(RunSpec):
     """One scan and one method; ``looks``: parts of the training after which the surface is measured on the way."""
 
-    data: SCANS
+    data: str
     scan: int
+    scan_name: str
+    scan_file: str | None
+    truth_file: str | None
     name: str
     method: Method
     resolution: int
@@ -63,19 +78,17 @@ class ScanSpec(RunSpec):
     looks: list[float]
 
     def datasets(self) -> list[str]:
-        """Return the set of scans."""
-        return [self.data]
+        """Return the set of scans, if it is fetched."""
+        return [self.data] if self.scan_file is None else []
 
     def summary(self) -> str:
         """Return the method's settings in one line, for the list of jobs."""
-        settings = self.method.model_dump(mode="json")
-        parts = settings | settings.pop("training", {}) | settings.pop("sampling", {})
-        told = ", ".join(f"{name} {value}" for name, value in parts.items() if not isinstance(value, dict))
-        return f"{told}, resolution {self.resolution}, at most {self.max_points} points"
+        return f"{told(self.method)}, resolution {self.resolution}, at most {self.max_points} points"
 
     def files_read(self) -> list[str]:
-        """Return the file of a user's method."""
-        return [user_file(self.method.method)] if isinstance(self.method, UserMethod) else []
+        """Return the user's files: of the scan, the truth and the method."""
+        method = user_file(self.method.method) if isinstance(self.method, UserMethod) else None
+        return [path for path in (self.scan_file, self.truth_file, method) if path is not None]
 
 
 class Spec(ScanSpec):
@@ -85,13 +98,17 @@ class Spec(ScanSpec):
 
 
 def expand(config: Config, common: Common) -> list[Spec]:
-    """Return one run for each method, scan and seed."""
+    """Return one run for each method, scan and seed.
+
+    Raises:
+        UserError: the CSV file cannot be used, or has no row of a number.
+    """
     return [
         Spec(
-            **common.base("table2", run_name(name, f"{scan:03d}", seed=seed), config.threads),
+            **common.base("table2", run_name(name, case["scan_name"], seed=seed), config.threads),
+            **case,
             looks=list(LOOKS),
             data=config.data,
-            scan=scan,
             name=name,
             method=method,
             resolution=config.resolution,
@@ -99,37 +116,121 @@ def expand(config: Config, common: Common) -> list[Spec]:
             seed=seed,
         )
         for name, method in config.methods.items()
-        for scan in config.scans
+        for case in cases(config)
         for seed in seed_list(config.seeds)
     ]
 
 
 def run(spec: ScanSpec, run: Run) -> dict[str, Any]:
-    """Reconstruct the scan, keep the mesh, and measure it against the registration; lengths in metres."""
-    pairs = {pair.name: pair for pair in load_scans(Path(spec.data_root), spec.data)}
-    pair = pairs.get(f"{spec.scan:03d}")
-    if pair is None:
-        raise UserError(f"{spec.data} has no scan {spec.scan}: take of {', '.join(pairs)}")
-    scan = read_points(pair.scan)
-    truth = read_mesh(pair.registration)
-    session = WatchedRun(run, spec.looks, partial(_chamfer_of_unit, truth, Frame.of(scan), spec.seed))
-    found = reconstruct_with(spec.method, scan, spec.resolution, spec.max_points, False, spec.seed, session)
+    """Reconstruct the scan, keep the mesh, and measure it against the truth; lengths in the files' unit."""
+    points, truth = _read(spec)
+    run.data[spec.data] = {"scan": spec.scan_name, "points": len(points), "sum": float(np.abs(points).sum())}
+    looks = spec.looks if isinstance(truth, trimesh.Trimesh) else []
+    session = WatchedRun(run, looks, partial(_chamfer_of_unit, truth, Frame.of(points), spec.seed))
+    found = reconstruct_with(spec.method, points, spec.resolution, spec.max_points, False, spec.seed, session)
     session.stop()
+    figures = keep_and_measure(found, points, truth, is_body(spec.data), spec.seed, run)
+    return figures | session.curve(figures["chamfer_l2"]) if looks else figures
+
+
+def _chamfer_of_unit(
+    truth: trimesh.Trimesh | Float[np.ndarray, "m 3"] | None, frame: Frame, seed: int, mesh: trimesh.Trimesh
+) -> float:
+    """Return the Chamfer distance (L2) of the truth, a mesh, and a surface in the unit ball."""
+    assert isinstance(truth, trimesh.Trimesh), "only a mesh is looked at on the way"
+    mesh.vertices = frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
+    return chamfer_of_meshes(mesh, truth, seed=seed).l2
+
+
+def keep_and_measure(
+    found: Reconstruction,
+    points: Float[np.ndarray, "n 3"],
+    truth: trimesh.Trimesh | Float[np.ndarray, "m 3"] | None,
+    body: bool,
+    seed: int,
+    run: Run,
+) -> dict[str, Any]:
+    """Keep a reconstruction for the figures, and return its measures.
+
+    ``from_scan`` is the mean distance from the scan's points to the mesh; ``body``: whether hands and face are to be
+    measured, for which the truth must be of a known template.
+    """
+    shown = numpy_stream(seed, "shown").permutation(points)[:SHOWN_POINTS]
     write_mesh(run.directory / "mesh.ply", found.mesh)
-    write_mesh(run.directory / "truth.ply", truth)
     with written_whole(run.directory / "scan.npz") as temporary:
-        shown = numpy_stream(spec.seed, "shown").permutation(scan)[:SHOWN_POINTS]
         np.savez(temporary, points=shown.astype(np.float32))
     if found.network is not None:
         run.save_weights(found.network.state_dict())
-    run.data[spec.data] = {"scan": pair.name, "points": len(scan), "sum": float(np.abs(scan).sum())}
-    figures = compare(found.mesh, truth, seed=spec.seed) | found.figures | {"points": found.points}
-    if (marks := landmarks_of(truth)) is not None:
-        figures |= detail_metrics(found.mesh, truth, marks.nose, marks.fingertips, spec.seed)
-    return figures | session.curve(figures["chamfer_l2"])
+    figures: dict[str, Any] = {
+        "points": found.points,
+        "from_scan": float(distances_to(found.mesh, shown).mean()),
+        **found.figures,
+    }
+    if truth is None:
+        return figures | found.topology.figures()
+    figures |= compare(found.mesh, truth, seed=seed)
+    if isinstance(truth, trimesh.Trimesh):
+        write_mesh(run.directory / "truth.ply", truth)
+        if body and (marks := landmarks_of(truth)) is not None:
+            figures |= detail_metrics(found.mesh, truth, marks.nose, marks.fingertips, seed)
+    return figures
 
 
-def _chamfer_of_unit(truth: trimesh.Trimesh, frame: Frame, seed: int, mesh: trimesh.Trimesh) -> float:
-    """Return the Chamfer distance (L2) of the truth and a surface in the unit ball."""
-    mesh.vertices = frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
-    return chamfer_of_meshes(mesh, truth, seed=seed).l2
+def told(method: Method) -> str:
+    """Return a method's settings in one line."""
+    settings = method.model_dump(mode="json")
+    parts = settings | settings.pop("training", {}) | settings.pop("sampling", {})
+    return ", ".join(f"{name} {value}" for name, value in parts.items() if not isinstance(value, dict))
+
+
+def is_body(data: str) -> bool:
+    """Tell whether a set of scans is of people."""
+    return data in SCAN_SETS
+
+
+def cases(config: Config) -> list[dict[str, Any]]:
+    """Return the part of a spec that says which scan."""
+    if is_body(config.data):
+        numbers = range(10) if config.scans is None else config.scans
+        return [
+            {"scan": number, "scan_name": f"{number:03d}", "scan_file": None, "truth_file": None}
+            for number in numbers
+        ]
+    pairs = read_pairs(Path(config.data))
+    rows = range(len(pairs)) if config.scans is None else config.scans
+    beyond = [row for row in rows if not 0 <= row < len(pairs)]
+    if beyond:
+        raise UserError(f"{config.data} has no row {beyond[0]}: its rows count from 0 to {len(pairs) - 1}")
+    return [
+        {
+            "scan": row,
+            "scan_name": pairs[row].name,
+            "scan_file": str(pairs[row].scan),
+            "truth_file": None if pairs[row].truth is None else str(pairs[row].truth),
+        }
+        for row in rows
+    ]
+
+
+def _read(
+    spec: ScanSpec,
+) -> tuple[Float[np.ndarray, "n 3"], trimesh.Trimesh | Float[np.ndarray, "m 3"] | None]:
+    """Return the scan's points, and the truth if it is known."""
+    if spec.scan_file is not None:
+        truth = None if spec.truth_file is None else read_surface(Path(spec.truth_file))
+        return read_cloud(Path(spec.scan_file), spec.seed).points, truth
+    pair = scan_pair(Path(spec.data_root), spec.data, spec.scan)
+    return read_points(pair.scan), read_mesh(pair.registration)
+
+
+def scan_pair(root: Path, name: str, number: int) -> ScanPair:
+    """Return one pair of a set.
+
+    Raises:
+        UserError: the set has no scan of this number.
+    """
+    pairs = {pair.name: pair for pair in load_scans(root, name)}
+    pair = pairs.get(f"{number:03d}")
+    if pair is None:
+        raise UserError(f"{name} has no scan {number}: take of {', '.join(pairs)}")
+    return pair

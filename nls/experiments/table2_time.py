@@ -16,7 +16,7 @@ LOOKS = [10 ** (-k / 8) for k in range(18, 0, -1)]
 class Config(table2.Config):
     """Settings of the error against time."""
 
-    scans: list[int] = Field([0, 2], min_length=1, description="numbers of the scans")
+    scans: list[int] | None = Field([0, 2], min_length=1, description="numbers of the scans")
     seconds: list[float] = Field(
         [10.0, 30.0, 100.0, 300.0, 1000.0],
         min_length=1,
@@ -35,11 +35,11 @@ def expand(config: Config, common: Common) -> list[Spec]:
     """Return one run for each method, scan and seed."""
     return [
         Spec(
-            **common.base("table2-time", run_name(name, f"{scan:03d}", seed=seed), config.threads),
+            **common.base("table2-time", run_name(name, case["scan_name"], seed=seed), config.threads),
+            **case,
             looks=LOOKS,
             seconds=config.seconds,
             data=config.data,
-            scan=scan,
             name=name,
             method=method,
             resolution=config.resolution,
@@ -47,7 +47,7 @@ def expand(config: Config, common: Common) -> list[Spec]:
             seed=seed,
         )
         for name, method in config.methods.items()
-        for scan in config.scans
+        for case in table2.cases(config)
         for seed in seed_list(config.seeds)
     ]
 

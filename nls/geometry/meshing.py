@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import trimesh
+from jaxtyping import Float
 from skimage.measure import marching_cubes
 
 from nls.errors import UserError
@@ -29,6 +30,10 @@ class Topology:
     euler: int
     boundary_edges: int
     nonmanifold_edges: int
+
+    def figures(self) -> dict[str, int]:
+        """Return the attributes as numbers."""
+        return {name: int(value) for name, value in vars(self).items()}
 
     def __str__(self) -> str:
         pieces = "1 component" if self.components == 1 else f"{self.components} components"
@@ -62,6 +67,14 @@ def mesh_zero_level(field: Field, grid: Grid, device: torch.device | str = "cpu"
     # scikit-image names its directions for axes in the order z, y, x, which is a mirror image.
     vertices, faces, _, _ = marching_cubes(volume, 0.0, gradient_direction="descent")
     return trimesh.Trimesh(vertices * grid.spacing - grid.half_width, faces, process=False)
+
+
+def trimmed(mesh: trimesh.Trimesh, distances: Float[np.ndarray, " v"], most: float) -> trimesh.Trimesh:
+    """Return the faces of a mesh whose corners are all at most so far off, by the distances of its vertices."""
+    kept = (distances <= most)[mesh.faces].all(axis=1)
+    left = trimesh.Trimesh(mesh.vertices, mesh.faces[kept], process=False)
+    left.remove_unreferenced_vertices()
+    return left
 
 
 def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:

@@ -117,16 +117,8 @@ def compare(
         values["normal_consistency"] = float(np.mean([np.abs(part).mean() for part in cosines]))
         if mesh.is_watertight and truth.is_watertight:
             values["iou"] = intersection_over_union(mesh, truth)
-    kind = topology(mesh)
-    counts = {
-        "components": kind.components,
-        "watertight": int(kind.watertight),
-        "euler": kind.euler,
-        "boundary_edges": kind.boundary_edges,
-        "nonmanifold_edges": kind.nonmanifold_edges,
-    }
     lengths = {name: float(length) * diagonal for name, length in lengths.items()}
-    return lengths | {name: float(value) for name, value in values.items()} | counts
+    return lengths | {name: float(value) for name, value in values.items()} | topology(mesh).figures()
 
 
 def distances_to(surface: Surface, queries: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:

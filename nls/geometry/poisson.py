@@ -9,23 +9,28 @@ from nls.errors import UserError
 
 
 def screened_poisson(
-    points: Float[np.ndarray, "n 3"], depth: int = 9, neighbours: int = 16, threads: int = 1
+    points: Float[np.ndarray, "n 3"],
+    depth: int = 9,
+    neighbours: int = 16,
+    threads: int = 1,
+    normals: Float[np.ndarray, "n 3"] | None = None,
 ) -> trimesh.Trimesh:
     """Reconstruct a watertight surface; normals point outwards.
 
-    Normals are estimated from the points: a plane through each point's neighbours, oriented alike along a
-    minimum spanning tree.
+    Without given normals they are estimated from the points: a plane through each point's neighbours, oriented
+    alike along a minimum spanning tree.
 
     Args:
         points: the cloud.
         depth: of the octree; 9 is a grid of 512³.
         neighbours: points in the fit of a normal.
         threads: CPU threads.
+        normals: of the points, all outwards or all inwards.
 
     Raises:
         UserError: no surface came out.
     """
-    meshes = _with_normals(points, neighbours)
+    meshes = _with_normals(points, neighbours, normals)
     try:
         meshes.generate_surface_reconstruction_screened_poisson(depth=depth, preclean=True, threads=threads)
     except pymeshlab.PyMeshLabException as error:
@@ -35,7 +40,7 @@ def screened_poisson(
     if found.face_number() == 0:
         raise UserError("screened Poisson found no surface: check the points")
     mesh = trimesh.Trimesh(found.vertex_matrix(), found.face_matrix(), process=False)
-    # The tree makes normals agree with each other, and leaves open whether they all point inwards.
+    # The tree makes normals agree with each other, and leaves open whether they all point inwards; so may a user.
     if mesh.volume < 0:
         mesh.invert()
     return mesh
@@ -56,9 +61,16 @@ def estimated_normals(points: Float[np.ndarray, "n 3"], neighbours: int = 16) ->
     return normals if np.einsum("nd,nd->", points, normals) > 0 else -normals
 
 
-def _with_normals(points: Float[np.ndarray, "n 3"], neighbours: int) -> pymeshlab.MeshSet:
-    """Return the cloud with normals that agree with each other: a plane through each point's neighbours."""
+def _with_normals(
+    points: Float[np.ndarray, "n 3"], neighbours: int, normals: Float[np.ndarray, "n 3"] | None = None
+) -> pymeshlab.MeshSet:
+    """Return the cloud with its normals, or with some that agree with each other: of planes through neighbours."""
     meshes = pymeshlab.MeshSet(verbose=False)
-    meshes.add_mesh(pymeshlab.Mesh(np.asarray(points, dtype=np.float64)))
-    meshes.compute_normal_for_point_clouds(k=neighbours)
+    cloud = np.asarray(points, dtype=np.float64)
+    if normals is None:
+        meshes.add_mesh(pymeshlab.Mesh(cloud))
+        meshes.compute_normal_for_point_clouds(k=neighbours)
+    else:
+        known = np.asarray(normals, dtype=np.float64)
+        meshes.add_mesh(pymeshlab.Mesh(vertex_matrix=cloud, v_normals_matrix=known))
     return meshes

@@ -41,12 +41,35 @@ class Igr(Settings):
     )
     normal_weight: float = Field(1.0, ge=0, description="τ of the term that fits the normals")
 
+    def network(self) -> nn.Module:
+        """Return a network as it is before training; a saved one is put into it."""
+        return ImplicitMLP(self.width, self.depth, activation="softplus")
+
     def surface(
         self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
     ) -> Surface:
-        """Reconstruct; see :class:`SurfaceMethod`."""
-        network = ImplicitMLP(self.width, self.depth, activation="softplus").to(points.device)
-        rows = _rows(points, self.neighbours, self.normals)
+        """Reconstruct, with estimated normals if :attr:`normals` asks for any; see :class:`SurfaceMethod`."""
+        return self._surface(_rows(points, self.neighbours, self.normals), resolution, seed, session)
+
+    def oriented_surface(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        resolution: int,
+        seed: int,
+        session: SurfaceSession,
+    ) -> Surface:
+        """Reconstruct with the given normals; see :class:`OrientedMethod`."""
+        # F grows outwards; the mean of x · n over a closed surface is positive for outward normals.
+        outwards = normals if (points * normals).sum() > 0 else -normals
+        rows = torch.cat([_rows(points, self.neighbours, False), outwards], dim=1)
+        return self._surface(rows, resolution, seed, session)
+
+    def _surface(
+        self, rows: Float[Tensor, "n c"], resolution: int, seed: int, session: SurfaceSession
+    ) -> Surface:
+        points = rows[:, :3].contiguous()
+        network = self.network().to(points.device)
         mesh = partial(mesh_zero_level, network, Grid(resolution), points.device)
         look = partial(session.look, mesh=mesh)
         figures = fit(network, _igr_loss(self, network, points), rows, self.training, seed, session, look)

@@ -64,6 +64,10 @@ class LevelSet(Settings):
     training: Training = Training()
     sampling: Sampling = Sampling()
 
+    def network(self) -> nn.Module:
+        """Return a network without grids as it is before training; a saved one is put into it."""
+        return ImplicitMLP(self.width, self.depth)
+
     def surface(
         self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
     ) -> Surface:
@@ -74,7 +78,7 @@ class LevelSet(Settings):
             detailed = DetailedMLP(points, cells, self.width, self.depth, self.detail.features)
             network = detailed.to(points.device)
         else:
-            network = ImplicitMLP(self.width, self.depth).to(points.device)
+            network = self.network().to(points.device)
 
         def before_step(done: float) -> None:
             if isinstance(network, DetailedMLP):

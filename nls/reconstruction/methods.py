@@ -31,7 +31,9 @@ Method = Annotated[
     ),
 ]
 
-METHODS: dict[str, LevelSet | Igr | AtlasNetMethod | Poisson] = {
+NamedMethod = LevelSet | Igr | AtlasNetMethod | Poisson
+
+METHODS: dict[str, NamedMethod] = {
     "levelset": LevelSet(),
     "levelset-detail": LEVELSET_DETAIL,
     "levelset-paper": LEVELSET_PAPER,

@@ -22,9 +22,27 @@ class Poisson(Settings):
     def surface(
         self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
     ) -> Surface:
-        """Reconstruct; see :class:`SurfaceMethod`. With a GPU too, this works on the CPU."""
+        """Reconstruct, with normals estimated from the points; see :class:`SurfaceMethod`.
+
+        With a GPU too, this works on the CPU.
+        """
+        return self._surface(points, None)
+
+    def oriented_surface(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        resolution: int,
+        seed: int,
+        session: SurfaceSession,
+    ) -> Surface:
+        """Reconstruct with the given normals; see :class:`OrientedMethod`."""
+        return self._surface(points, normals)
+
+    def _surface(self, points: Tensor, normals: Tensor | None) -> Surface:
         # Its package takes a second to import.
         from nls.geometry.poisson import screened_poisson
 
         cloud = points.cpu().numpy()
-        return Surface(screened_poisson(cloud, self.depth, self.neighbours, torch.get_num_threads()))
+        known = None if normals is None else normals.cpu().numpy()
+        return Surface(screened_poisson(cloud, self.depth, self.neighbours, torch.get_num_threads(), known))

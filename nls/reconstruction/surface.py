@@ -1,7 +1,7 @@
 """What every method of reconstruction is given, and what it returns."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import trimesh
@@ -39,6 +39,21 @@ class SurfaceMethod(Protocol):
         ``resolution`` is the number of nodes of the meshing grid along an axis, for methods with a level set.
         torch's own random stream is seeded for the initialisation of a network.
         """
+
+
+@runtime_checkable
+class OrientedMethod(Protocol):
+    """A method that can use normals."""
+
+    def oriented_surface(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        resolution: int,
+        seed: int,
+        session: SurfaceSession,
+    ) -> Surface:
+        """Return the surface that points with unit normals sample; see :class:`SurfaceMethod`."""
 
 
 def eikonal_error(network: nn.Module, points: Float[Tensor, "n 3"], seed: int) -> float:

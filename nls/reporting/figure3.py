@@ -27,8 +27,10 @@ def surfaces(evidence: Evidence) -> Figure:
         return _nothing("no complete run of Table 2")
     shown = [found[name] for name in _METHODS if name in found] or list(found.values())[:1]
     any_run = shown[-1].directory
-    truth, points = _mesh(any_run / "truth.ply"), _points(any_run)
-    view = View.of(np.asarray(truth.vertices))
+    points = _points(any_run)
+    truth = _mesh(any_run / "truth.ply") if (any_run / "truth.ply").exists() else None
+    whole = points if truth is None else np.asarray(truth.vertices)
+    view = View.of(whole)
     panels = [("input, 10K points", render(view, _SIZE, points=points))]
     panels += [
         (
@@ -37,14 +39,17 @@ def surfaces(evidence: Evidence) -> Figure:
         )
         for row in shown
     ]
-    panels.append(("ground truth", render(view, _SIZE, mesh=truth)))
-    meshes = [_mesh(row.directory / "mesh.ply") for row in shown] + [truth]
+    if truth is not None:
+        panels.append(("ground truth", render(view, _SIZE, mesh=truth)))
+    meshes = [_mesh(row.directory / "mesh.ply") for row in shown] + ([] if truth is None else [truth])
+    people = str(shown[0].spec["data"]) in ("bodies", "faust")
     closeups = [
         [render(close, (_SIZE[0], _SIZE[0]), mesh=mesh) for mesh in meshes]
-        for close in (face_view(np.asarray(truth.vertices)), hand_view(np.asarray(truth.vertices)))
+        for close in ((face_view(whole), hand_view(whole)) if people else ())
     ]
-    figure = plt.figure(figsize=(2.6 * len(panels), 9.2), layout="constrained")
-    grid = figure.add_gridspec(3, len(panels), height_ratios=(_SIZE[1] / _SIZE[0], 1, 1))
+    heights = (_SIZE[1] / _SIZE[0], *(1 for _ in closeups))
+    figure = plt.figure(figsize=(2.6 * len(panels), 4 + 2.6 * len(closeups)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), len(panels), height_ratios=heights)
     for column, (title, image) in enumerate(panels):
         _show(figure, grid[0, column], image, title)
     for row, images in enumerate(closeups):

@@ -63,6 +63,7 @@ TABLES: dict[str, TableProduct] = {
     "table2-differences": TableProduct(("table2",), _maker("table2.differences")),
     "table2-scans": TableProduct(("table2",), _maker("table2.scans")),
     "table2-time": TableProduct(("table2-time",), _maker("table2_time.table")),
+    "hard_inputs": TableProduct(("hard_inputs",), _maker("hard_inputs.table")),
     "universality": TableProduct(("universality",), _maker("universality.table")),
 }
 
@@ -77,6 +78,7 @@ FIGURES: dict[str, FigureProduct] = {
     "figure3": FigureProduct(("table2",), _maker("figure3.surfaces"), _maker("figure3.view")),
     "figure3-bodies": FigureProduct(("table2",), _maker("figure3.bodies")),
     "figure3-curves": FigureProduct(("figure3",), _maker("figure3.curves")),
+    "hard_inputs": FigureProduct(("hard_inputs",), _maker("hard_inputs.figure")),
     "universality": FigureProduct(("universality",), _maker("universality.figure")),
 }
 

@@ -25,6 +25,7 @@ STILL_FALLING = 0.05
 
 # Further columns of one source: name in the table, name in the metrics, factor.
 _FURTHER = (
+    ("from scan ×10³", "from_scan", 1e3),
     ("hands ×10³", "hands", 1e3),
     ("face ×10³", "face", 1e3),
     ("fingers apart", "separate_fingers", 1.0),
@@ -70,7 +71,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                         _over_seeds(runs, f"chamfer_{norm}") if runs else None
                     )
         for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
-            line[f"scans ({source})"] = len(_by_scan(runs, "chamfer_l2")) if runs else 0
+            line[f"scans ({source})"] = len({run.spec["scan"] for run in runs}) if runs else 0
             if several:
                 line[f"seeds ({source})"] = len(_seeds(runs)) if runs else None
         shown = mine.get(name) or kept.get(name)
@@ -107,7 +108,7 @@ def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         {
             "method": run.spec["name"],
             "data": run.spec["data"],
-            "scan": run.spec["scan"],
+            "scan": run.spec.get("scan_name", run.spec["scan"]),
             "seed": run.spec["seed"],
         }
         | {name: value for name, value in (run.metrics or {}).items() if not isinstance(value, list)}
@@ -165,7 +166,7 @@ def _by_scan(runs: Sequence[RunRecord], key: str) -> dict[str, float]:
     """Return each scan's mean over its seeds."""
     scans: dict[str, list[float]] = {}
     for run in runs:
-        if run.metrics is not None:
+        if run.metrics is not None and key in run.metrics:
             scans.setdefault(f"{run.spec['data']} {run.spec['scan']:03d}", []).append(run.metrics[key])
     return {scan: float(np.mean(values)) for scan, values in scans.items()}
 
@@ -183,8 +184,10 @@ def _values(runs: Sequence[RunRecord], key: str) -> list[float]:
     return [run.metrics[key] for run in runs if run.metrics is not None and key in run.metrics]
 
 
-def _mean_and_spread(runs: Sequence[RunRecord], key: str) -> str:
+def _mean_and_spread(runs: Sequence[RunRecord], key: str) -> str | None:
     values = 1e3 * np.array(list(_by_scan(runs, key).values()))
+    if not len(values):  # the truth of no scan is known
+        return None
     return _spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None)
 
 
@@ -200,6 +203,10 @@ def _notes(mine: Mapping[str, Sequence[RunRecord]], kept: Mapping[str, Sequence[
     ]
     for source, methods in (("reference", kept), ("here", mine)):
         sets = {run.spec["data"] for runs in methods.values() for run in runs}
+        if any(name.endswith(".csv") for name in sets):
+            notes.append(
+                f"{source}: means are over the scans whose truth is known, in the unit of their files."
+            )
         if sets and sets != {"faust"}:
             notes.append(f"{source}: {', '.join(sorted(sets))}; the paper's figures are for FAUST.")
         notes += [f"{source}, {name}: {settings}" for name, settings in _settings(methods).items()]

@@ -1,6 +1,7 @@
 """The virtual scanner and the virtual bodies."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.spatial import cKDTree
 from nls.cli import main
 from nls.data import load_scans, read_points, write_ply
 from nls.data.bodies import body
-from nls.data.scanner import _Rig, scan, scan_file
+from nls.data.scanner import CONDITIONS, Condition, Scan, _Rig, scan, scan_file, scan_under
 from nls.errors import UserError
 
 SPHERE = trimesh.creation.icosphere(subdivisions=5, radius=0.5)
@@ -89,9 +90,43 @@ def test_a_measurement_is_kept_by_its_angle(degrees, kept):
     vertices, faces = square(500, 0)
     turn = trimesh.transformations.rotation_matrix(np.radians(degrees), [1, 0, 0])[:3, :3]
     eye = np.array([0, 0, 50.0])  # so far off that all rays meet the plane at the same angle, to a degree
-    hits, _, cosine = _Rig(vertices @ turn.T, faces).shoot(eye, eye, 100, np.random.default_rng(0))
-    assert len(hits) / 100**2 == pytest.approx(kept, abs=0.02)
-    np.testing.assert_allclose(cosine, np.cos(np.radians(degrees)), atol=0.03)
+    shot = _Rig(vertices @ turn.T, faces).shoot(eye, eye, 100, np.random.default_rng(0))
+    assert len(shot.hits) / 100**2 == pytest.approx(kept, abs=0.02)
+    np.testing.assert_allclose(shot.cosine, np.cos(np.radians(degrees)), atol=0.03)
+
+
+def scan_of(condition: Condition) -> Scan:
+    return scan_under(condition, np.asarray(SPHERE.vertices), np.asarray(SPHERE.faces), seed=0)
+
+
+def test_conditions_have_the_defects_of_their_names():
+    assert CONDITIONS["usual"] == Condition()
+    usual = scan_of(replace(CONDITIONS["usual"], points=20_000))
+    assert usual.normals is None
+    np.testing.assert_array_equal(usual.points, scanned(SPHERE))
+    assert len(scan_of(CONDITIONS["points-3000"]).points) == 3000
+    off = {
+        name: np.abs(np.linalg.norm(scan_of(replace(CONDITIONS[name], points=20_000)).points, axis=1) - 0.5)
+        for name in ("noise-5mm", "outliers-2", "outliers-10")
+    }
+    assert 0.003 < off["noise-5mm"].mean() < 0.005
+    assert np.mean(off["outliers-2"] > 0.01) == pytest.approx(0.02, abs=0.002)
+    assert np.mean(off["outliers-10"] > 0.01) == pytest.approx(0.1, abs=0.01)
+
+
+def test_half_of_the_units_see_less():
+    whole, half = (
+        cKDTree(scan_of(replace(CONDITIONS[name], points=20_000)).points).query(SPHERE.vertices)[0]
+        for name in ("usual", "half-of-units")
+    )
+    assert np.mean(half > 0.02) > np.mean(whole > 0.02)
+
+
+def test_wrong_normals_are_normals_that_point_the_wrong_way():
+    found = scan_of(replace(CONDITIONS["wrong-normals"], points=20_000, noise=0.0))
+    outwards = np.einsum("nd,nd->n", found.normals, found.points) / 0.5
+    np.testing.assert_allclose(np.abs(outwards), 1, atol=0.01)
+    assert 0.3 < np.mean(outwards < 0) < 0.7
 
 
 def test_seeds():

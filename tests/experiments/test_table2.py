@@ -15,6 +15,10 @@ from nls.reconstruction.atlasnet import AtlasNetMethod
 from nls.reconstruction.levelset import LevelSet
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.user_method import UserMethod
+from nls.reporting import figure3
+from nls.reporting import hard_inputs as hard_reports
+from nls.reporting import table2 as reports
+from nls.reporting.runs import Evidence
 
 SUITE = {
     "suite": "tiny",
@@ -168,4 +172,83 @@ def test_a_bad_setting_is_named(change, word):
     values = yaml.safe_load(yaml.safe_dump(SUITE))
     values["experiments"]["table2"] |= change
     with pytest.raises(UserError, match=word):
+        load_suite(values, "tiny.yaml")
+
+
+def pairs_suite(folder, rows, columns="scan,truth,name"):
+    (folder / "pairs.csv").write_text("\n".join([columns, *rows]) + "\n")
+    values = yaml.safe_load(yaml.safe_dump(SUITE))
+    del values["experiments"]["figure3"], values["experiments"]["table2"]["scans"]
+    values["experiments"]["table2"]["data"] = str(folder / "pairs.csv")
+    return load_suite(values, "tiny.yaml")
+
+
+def test_anyones_pairs_are_measured_against_a_mesh_points_or_nothing(suite, tmp_path):
+    ball, mine = trimesh.creation.icosphere(4, radius=0.5), tmp_path / "mine"
+    mine.mkdir()
+    np.save(mine / "scan.npy", np.asarray(ball.vertices))
+    ball.export(mine / "truth.stl")
+    np.savetxt(mine / "truth.xyz", ball.vertices)
+    rows = ["scan.npy,truth.stl,by-mesh", "scan.npy,truth.xyz,by-points", "scan.npy,,unknown"]
+    loaded = pairs_suite(mine, rows)
+    assert [spec.run for spec in loaded.specs["table2"]][3:] == [
+        "mine-by-mesh",
+        "mine-by-points",
+        "mine-unknown",
+    ]
+    assert loaded.specs["table2"][0].datasets() == []
+    loaded.write_specs()
+    _, by_mesh = metrics("table2", "mine-by-mesh")
+    _, by_points = metrics("table2", "mine-by-points")
+    directory, unknown = metrics("table2", "mine-unknown")
+    for found in (by_mesh, by_points):
+        assert found["chamfer_l2"] == pytest.approx(0.5, rel=0.02)
+    assert by_mesh["iou"] == pytest.approx(1 / 8, rel=0.02)
+    assert "chamfer_l2" not in unknown
+    # Twice too large a ball of radius 0.5.
+    assert unknown["from_scan"] == pytest.approx(0.5, rel=0.02)
+    assert unknown["watertight"] == 1
+    assert not (directory / "truth.ply").exists()
+    # A table and a figure come of them, though no cell is there for what is not known.
+    frame, _ = reports.table(Evidence("tiny"))
+    assert frame.set_index("method").loc["mine", "scans (here)"] == 3
+    figure3.surfaces(Evidence("tiny"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "word"),
+    [
+        (["scan.npy,,a"], "scan,name", "no column truth"),
+        ([], "scan,truth,name", "no rows"),
+        (["gone.npy,,a"], "scan,truth,name", r"row 2: .*gone\.npy: no such file"),
+        (["scan.npy,,a", "scan.npy,,a"], "scan,truth,name", "two rows are named a"),
+        (["scan.npy,,"], "scan,truth,name", "no name"),
+        ([",,a"], "scan,truth,name", "names no scan"),
+    ],
+)
+def test_a_bad_list_of_pairs_is_told_in_one_line(tmp_path, rows, columns, word):
+    np.save(tmp_path / "scan.npy", np.eye(3))
+    with pytest.raises(UserError, match=word) as caught:
+        pairs_suite(tmp_path, rows, columns)
+    assert "\n" not in str(caught.value)
+
+
+def test_hard_inputs_are_scanned_anew_and_measured(suite):
+    values = yaml.safe_load(yaml.safe_dump(SUITE))
+    table = values["experiments"].pop("table2")
+    del values["experiments"]["figure3"]
+    conditions = ["points-3000", "points-10000"]
+    methods = {"poisson": {"method": "poisson", "depth": 5}, "mine": table["methods"]["mine"]}
+    values["experiments"]["hard_inputs"] = {"conditions": conditions, "methods": methods, "max_points": 5000}
+    loaded = load_suite(values, "tiny.yaml")
+    loaded.write_specs()
+    found = {name: metrics("hard_inputs", f"poisson-000-{name}")[1] for name in conditions}
+    assert found["points-3000"]["points"] == 3000
+    assert found["points-10000"]["points"] == 5000
+    frame, notes = hard_reports.table(Evidence("tiny"))
+    assert list(frame["condition"]) == ["points-10000", "points-3000"]
+    assert sum("missing: mine" in note for note in notes) == 2
+    assert len(hard_reports.figure(Evidence("tiny")).axes) == 2 * 2
+    values["experiments"]["hard_inputs"]["conditions"] = ["rain"]
+    with pytest.raises(UserError, match="rain is no condition"):
         load_suite(values, "tiny.yaml")

@@ -1,0 +1,113 @@
+"""Hard inputs: virtual scans of the bodies under conditions that break methods, reconstructed and measured."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from nls.data.scanner import CONDITIONS, scan_under
+from nls.engine.runs import Run
+from nls.engine.settings import RunSpec, run_name
+from nls.experiments import table2
+from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
+from nls.experiments.watched_run import WatchedRun
+from nls.geometry.files import read_mesh
+from nls.reconstruction import Method, reconstruct_with
+from nls.reconstruction.api import MIN_RESOLUTION
+from nls.reconstruction.surface import OrientedMethod
+
+
+class Config(ExperimentConfig):
+    """Settings of the hard inputs."""
+
+    scans: list[int] = Field([0], min_length=1, description="numbers of the virtual bodies that are scanned")
+    conditions: list[str] = Field(
+        list(CONDITIONS), min_length=1, description=f"how they are scanned: {', '.join(CONDITIONS)}"
+    )
+    methods: dict[str, Method] = Field(
+        min_length=1, description="columns of the table: a name, and a method with its settings"
+    )
+    resolution: int = Field(128, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
+    max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
+    seeds: Seeds = Field(
+        1,
+        description="how many (counted from 0), or which: of the scanner, thinning, initialisation, batches and "
+        "the samples of the metrics",
+    )
+
+    @field_validator("conditions")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        unknown = [name for name in names if name not in CONDITIONS]
+        if unknown:
+            raise ValueError(f"{unknown[0]} is no condition; take of {', '.join(CONDITIONS)}")
+        return names
+
+
+class Spec(RunSpec):
+    """One body, condition and method."""
+
+    experiment: Literal["hard_inputs"]
+    scan: int
+    condition: str
+    name: str
+    method: Method
+    resolution: int
+    max_points: int
+    seed: int
+
+    def datasets(self) -> list[str]:
+        """Return the virtual bodies."""
+        return ["bodies"]
+
+    def summary(self) -> str:
+        """Return condition and settings in one line, for the list of jobs."""
+        return f"{self.condition}, {table2.told(self.method)}, resolution {self.resolution}"
+
+
+def expand(config: Config, common: Common) -> list[Spec]:
+    """Return one run for each method, body, condition and seed."""
+    return [
+        Spec(
+            **common.base("hard_inputs", run_name(name, f"{scan:03d}", condition, seed=seed), config.threads),
+            scan=scan,
+            condition=condition,
+            name=name,
+            method=method,
+            resolution=config.resolution,
+            max_points=config.max_points,
+            seed=seed,
+        )
+        for name, method in config.methods.items()
+        for scan in config.scans
+        for condition in config.conditions
+        for seed in seed_list(config.seeds)
+    ]
+
+
+def run(spec: Spec, run: Run) -> dict[str, Any]:
+    """Scan a body under the condition, reconstruct it, and measure as in Table 2; lengths in metres.
+
+    Normals that come with a scan are given to the methods that use them.
+    """
+    pair = table2.scan_pair(Path(spec.data_root), "bodies", spec.scan)
+    truth = read_mesh(pair.registration)
+    vertices = np.asarray(truth.vertices, dtype=np.float64)
+    scan = scan_under(CONDITIONS[spec.condition], vertices, np.asarray(truth.faces), spec.seed)
+    run.data["bodies"] = {
+        "scan": pair.name,
+        "points": len(scan.points),
+        "sum": float(np.abs(scan.points).sum()),
+    }
+    found = reconstruct_with(
+        spec.method,
+        scan.points,
+        spec.resolution,
+        spec.max_points,
+        False,
+        spec.seed,
+        WatchedRun(run, [], lambda mesh: 0.0),
+        normals=scan.normals if isinstance(spec.method, OrientedMethod) else None,
+    )
+    return table2.keep_and_measure(found, scan.points, truth, True, spec.seed, run)

@@ -1,0 +1,63 @@
+"""A reconstruction to watch: a picture of points and present surface each so many steps."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from nls.errors import UserError
+from nls.geometry.meshing import mesh_zero_level
+from nls.geometry.octree import Grid
+from nls.reconstruction.frame import Frame
+from nls.reconstruction.igr import Igr
+from nls.reconstruction.levelset import LevelSet
+from nls.reconstruction.session import UnsavedSession
+from nls.reporting.render import write_preview
+
+# Nodes along an axis: enough to see a surface emerge, in a second or two.
+_RESOLUTION = 96
+
+
+class WatchedSession(UnsavedSession):
+    """A session that draws the surface while its network is trained, as ``step-000100.png`` and so on.
+
+    Args:
+        device: where the computing happens.
+        folder: of the pictures; it is made if it is not there.
+        every: steps between two pictures.
+        method: the method that is trained.
+        points: the whole cloud.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        folder: Path,
+        every: int,
+        method: LevelSet | Igr,
+        points: Float[np.ndarray, "n 3"],
+    ) -> None:
+        super().__init__(device)
+        self._folder, self._every, self._points = folder, every, points
+        self._network, self._frame = method.network(), Frame.of(points)
+        self._step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Draw the surface of a state if its step is due."""
+        if self._step % self._every == 0 and self._step > 0:
+            self._draw(self._step, state()["parts"]["network"])
+        self._step += 1
+
+    def _draw(self, step: int, weights: dict[str, torch.Tensor]) -> None:
+        self._network.load_state_dict({name: value.cpu() for name, value in weights.items()})
+        try:
+            mesh = mesh_zero_level(self._network, Grid(_RESOLUTION))
+        except UserError:
+            print(f"step {step}: no surface yet", flush=True)
+            return
+        mesh.vertices = self._frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
+        write_preview(self._folder / f"step-{step:06d}.png", self._points, mesh)
