@@ -8,10 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import ascend, under_attack
 from nls.networks.weights import load_weights
-from nls.objectives.base import Moment, box
-from nls.objectives.trades import divergence
+from nls.objectives.base import Moment
+from nls.objectives.trades import divergence, farthest_in_divergence
 
 
 class HAT:
@@ -54,21 +53,9 @@ class HAT:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
-        lower, upper = box(images, self.eps)
-        noise = torch.randn(
-            images.shape, generator=moment.generator, device=images.device, dtype=images.dtype
+        adversarial = farthest_in_divergence(
+            model, images, self.eps, self.steps, self.step_size, moment.generator
         )
-        with under_attack(model):
-            with torch.no_grad():
-                before = model(images)
-            adversarial = ascend(
-                lambda points: divergence(before, model(points)),
-                images + 0.001 * noise,
-                lower,
-                upper,
-                steps=self.steps,
-                step_size=self.step_size,
-            )
         with torch.no_grad():
             helped = self._helper_like(model)(adversarial).argmax(dim=1)
         natural = model(images)

@@ -36,24 +36,39 @@ class Trades:
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
-        lower, upper = box(images, self.eps * share)
-        noise = torch.randn(
-            images.shape, generator=moment.generator, device=images.device, dtype=images.dtype
+        adversarial = farthest_in_divergence(
+            model, images, self.eps * share, self.steps, self.step_size * share, moment.generator
         )
-        with under_attack(model):
-            with torch.no_grad():
-                natural = model(images)
-            adversarial = ascend(
-                lambda points: divergence(natural, model(points)),
-                images + 0.001 * noise,
-                lower,
-                upper,
-                steps=self.steps,
-                step_size=self.step_size * share,
-            )
         natural = model(images)
         robust = divergence(natural, model(adversarial)).mean()
         return functional.cross_entropy(natural, labels) + self.beta * robust
+
+
+def farthest_in_divergence(
+    model: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    eps: float,
+    steps: int,
+    step_size: float,
+    generator: torch.Generator,
+) -> Float[Tensor, "n c h w"]:
+    """Search within ``eps`` (L∞, pixel values) what the network, in evaluation mode, answers least as the images.
+
+    Sign-gradient steps on :func:`divergence` from a Gaussian start of standard deviation 0.001.
+    """
+    lower, upper = box(images, eps)
+    noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    with under_attack(model):
+        with torch.no_grad():
+            natural = model(images)
+        return ascend(
+            lambda points: divergence(natural, model(points)),
+            images + 0.001 * noise,
+            lower,
+            upper,
+            steps=steps,
+            step_size=step_size,
+        )
 
 
 def divergence(natural: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
