@@ -23,9 +23,5 @@ rule all:
         f"{REPORTS}/report.html",
 
 
-onstart:
-    SUITE.write_specs()
-
-
 onerror:
     report_what_is_there()

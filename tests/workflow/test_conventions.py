@@ -30,6 +30,15 @@ def test_a_word_that_is_no_target_ends_in_a_line_that_names_the_targets(snakemak
     assert f"nls: {told}" in done.stdout
 
 
+def test_several_runs_are_asked_for_by_their_files(snakemake, tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    wanted = [f"results/small/figure1/{run}/metrics.json" for run in ("cross_entropy", "linf", "l2")]
+    # To touch is to plan for real, and to run nothing.
+    done = snakemake(tmp_path, *wanted, "--touch", "--cores", "1", "--configfile", "small.yaml")
+    assert "Missing input files" not in done.stdout, done.stdout
+    assert len(list((tmp_path / "results/small/specs/figure1").glob("*.yaml"))) == 4
+
+
 def test_another_workflow_takes_the_suite_as_a_module(tmp_path):
     (tmp_path / "Snakefile").write_text(
         f"""

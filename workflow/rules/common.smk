@@ -1,4 +1,5 @@
 # Checks the config, writes the specs, and says what each run needs; the rules only name files.
+import functools
 import os
 import subprocess
 import sys
@@ -44,16 +45,25 @@ def run_spec(experiment):
     """The spec of a run, written when jobs are about to run; a dry run writes nothing.
 
     To a dry run a spec that would be written anew is no input: that the inputs differ shows that the run is due.
+    All specs are written at the first look: Snakemake lists a folder once and does not see what is added later.
     """
 
     def spec(wildcards):
         if workflow.executor_plugin is None or workflow.dryrun:
             written = SUITE.has_written(experiment, wildcards.run)
             return spec_path(experiment) if written else []
-        SUITE.write_spec(experiment, wildcards.run)
+        if workflow.is_main_process:
+            write_specs_once()
+        else:
+            SUITE.write_spec(experiment, wildcards.run)
         return spec_path(experiment)
 
     return spec
+
+
+@functools.cache
+def write_specs_once():
+    SUITE.write_specs()
 
 
 def run_needs(experiment):
