@@ -133,8 +133,10 @@ def _eq13(network: nn.Module, points: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def _igr(network: nn.Module, points: Tensor, draws: torch.Generator) -> Tensor:
-    objective = IgrLoss()
-    return objective.total(*objective(network, points[:400], draws))
+    objective, batch = IgrLoss(), points[:400]
+    spacing = Neighbours(points).spacing(50)[:400]
+    bounds = points.amin(dim=0), points.amax(dim=0)
+    return objective.total(objective(network, batch, spacing, None, bounds, draws))
 
 
 def _verdicts(loss: str) -> Computed:
@@ -173,7 +175,7 @@ def _nearest(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 def _squared_chamfer(device: torch.device, dtype: torch.dtype) -> Tensor:
     first, second = scan(8000, CPU).to(device, dtype).tensor_split(2)
-    return squared_chamfer(first, second)[None]
+    return squared_chamfer(first, second, Neighbours(second))[None]
 
 
 def _classified(

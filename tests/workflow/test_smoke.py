@@ -106,7 +106,7 @@ def test_snakemake_makes_its_own_report(smoke, snakemake, tmp_path):
     done = snakemake(smoke, "--configfile", SMOKE, "--report", tmp_path / "snakemake.html")
     assert done.returncode == 0, done.stdout
     page = (tmp_path / "snakemake.html").read_text()
-    for words in ("figure1.png", "figure2.csv", "Decision boundaries", "Tables"):
+    for words in ("figure1.png", "figure2.csv", "Blue and red dots are training points", "Tables"):
         assert words in page
 
 
