@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 from processes import Watched, at_work_in, run_to_end, with_jumping_clock
-from workspace import REPOSITORY, Workspace, make_workspace, results_of
+from workspace import REPOSITORY, Workspace, make_workspace, read, results_of
 
 pytestmark = pytest.mark.workflow
 TRAINED = "table1/digits-convnet-small-mma"
@@ -203,7 +203,7 @@ def test_two_snakemakes_and_one_that_dies(undisturbed: Undisturbed, here: Worksp
     unlocked.communicate(timeout=120)
     assert unlocked.returncode == 0
     again = here.snakemake("--cores", "2", SVM_METRICS)
-    while "another process is at work in it" not in (out / "run.log").read_text():
+    while "another process is at work in it" not in read(out / "run.log"):
         assert again.poll() is None, again.communicate()[0]
         time.sleep(0.1)
     job.resume()

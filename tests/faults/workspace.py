@@ -87,3 +87,8 @@ def _fingerprint(path: Path) -> str:
     with np.load(path) as arrays:  # the archive's own time stamps differ
         parts = [(name, arrays[name].dtype.str, arrays[name].tobytes()) for name in sorted(arrays.files)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def read(file: Path) -> str:
+    """Return the text of a file that may not be there yet, such as a log that Snakemake begins anew."""
+    return file.read_text() if file.exists() else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from processes import run_to_end
-from workspace import Workspace, make_workspace, results_of
+from workspace import Workspace, make_workspace, read, results_of
 
 from nls.experiments import RECIPES, load_suite
 
@@ -127,7 +127,7 @@ def test_a_cancelled_job_and_one_out_of_time_end_as_undisturbed(
     (finished,), (unfinished,) = at("metrics.json"), at("checkpoint.pt")
     cancelled = suite.running()
     subprocess.run(["scancel", cancelled], check=True)
-    _until(lambda: "resuming after" in _read(suite.results / unfinished / "run.log"))
+    _until(lambda: "resuming after" in read(suite.results / unfinished / "run.log"))
     out_of_time = suite.running()
     assert _minutes(out_of_time) == 2 * _minutes(cancelled)
     subprocess.run(["scontrol", "update", f"JobId={out_of_time}", "TimeLimit=1"], check=True)
@@ -142,7 +142,7 @@ def test_a_cancelled_job_and_one_out_of_time_end_as_undisturbed(
         for run in undisturbed
     }
     assert interruptions == {finished: 0, unfinished: 2}
-    assert "its results are put back" in _read(suite.results / finished / "run.log")
+    assert "its results are put back" in read(suite.results / finished / "run.log")
     assert _state(cancelled) == "CANCELLED"
     assert _state(out_of_time) in ("FAILED", "TIMEOUT")  # it ended well before the limit, or after it
     jobs = suite.jobs()
@@ -231,7 +231,3 @@ def _state(job: str) -> str:
     found = re.search(r"JobState=(\w+)", _record(job))
     assert found is not None
     return found[1]
-
-
-def _read(file: Path) -> str:
-    return file.read_text() if file.exists() else ""
