@@ -45,9 +45,7 @@ def _figures(evidence: Evidence, folder: Path, name: str) -> Iterator[dict[str, 
     for row in frame.to_dict("records"):
         label = " ".join(row[column] for column in _NAMES if row.get(column))
         for measure in measures:
-            cells = {
-                source: row.get(f"{measure} ({source})", "") for source in ("paper", "reference", "here")
-            }
+            cells = {source: _cell(row, f"{measure} ({source})") for source in ("paper", "reference", "here")}
             ours = cells["here"] or cells["reference"]
             if cells["paper"] and ours:
                 agrees = _agrees(cells["paper"], ours, _TABLES[name]) if alike else "other data"
@@ -67,6 +65,12 @@ def _claims(folder: Path, name: str) -> Iterator[dict[str, Any]]:
                 "here": _told(row, "here"),
                 "agrees": verdict,
             }
+
+
+def _cell(row: Mapping[Any, str], column: str) -> str:
+    """Return a figure, with its deviation where the CSV has one in a column of its own."""
+    value, deviation = row.get(column, ""), row.get(f"{column} std", "")
+    return f"{float(value):.2f} ± {float(deviation):.2f}" if value and deviation else value
 
 
 def _told(row: Mapping[Any, str], source: str) -> str:

@@ -11,10 +11,10 @@ import pytest
 from nls.reporting.report import write_report
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-TABLE = """method,clean (paper),clean (reference),clean (here),pgd-xent (paper),pgd-xent (here)
-ours,99.35,99.00,98.90,97.35,90.00
-madry,98.53,,98.40 ± 0.20,96.01,
-trades,,,9.50,,
+TABLE = """method,clean (paper),clean (reference),clean (here),pgd-xent (paper),pgd-xent (here),pgd-xent (here) std
+ours,99.35,99.00,98.90,97.35,90.00,
+madry,98.53,,98.40 ± 0.20,96.01,94.5,1.75
+trades,,,9.50,,,
 """
 DIFFERENCES = """dataset,network,ours,other,measure,difference (paper),difference (here),95% low (here),95% high (here),claim,verdict (here)
 mnist,convnet,ours,madry,pgd-xent,1.34,2.00,-1.00,5.00,ours above,undecided
@@ -49,6 +49,7 @@ def test_the_overview_comes_first_and_judges_figures_and_claims(page):
         ["Table 1: ours, clean", "99.35", "99.00", "98.90", "agrees"],
         ["Table 1: ours, pgd-xent", "97.35", "", "90.00", "differs"],
         ["Table 1: madry, clean", "98.53", "", "98.40 ± 0.20", "agrees"],
+        ["Table 1: madry, pgd-xent", "96.01", "", "94.50 ± 1.75", "agrees"],
         [
             "Table 1: mnist convnet ours above madry, pgd-xent",
             "+1.34",
@@ -64,7 +65,7 @@ def test_the_overview_comes_first_and_judges_figures_and_claims(page):
             "reproduced",
         ],
     ]
-    assert "2 agrees, 1 reproduced, 1 differs, 1 undecided." in section
+    assert "3 agrees, 1 reproduced, 1 differs, 1 undecided." in section
     text = page.read_text()
     assert text.index('id="overview"') < text.index('id="table1"') < text.index('id="runs"')
 
