@@ -1,10 +1,11 @@
 """Real processes to be killed: forked from a server that has imported the package, and watched by phase."""
 
 import ctypes
+import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
@@ -54,9 +55,7 @@ class Watched:
 
     def end(self, seconds: float = 300.0) -> int:
         """Wait for the end and return the exit code, negative for the signal that killed it."""
-        self.process.join(seconds)
-        assert self.process.exitcode is not None, "still at work"
-        return self.process.exitcode
+        return _end_of(self.process, seconds)
 
 
 def with_jumping_clock(words: list[str]) -> int:
@@ -73,7 +72,10 @@ def with_jumping_clock(words: list[str]) -> int:
 
 
 def run_to_end(work: list[str] | Callable[[], object], folder: Path, log: Path) -> int:
-    return Watched(work, folder, log).end()
+    """Carry out a verb, or a function, that nobody watches, and return its exit code."""
+    process = _context.Process(target=_carry_out, args=(work, folder, log))
+    process.start()
+    return _end_of(process, 300)
 
 
 def at_work_in(directory: Path) -> psutil.Process:
@@ -87,24 +89,38 @@ def at_work_in(directory: Path) -> psutil.Process:
     raise AssertionError(f"nobody is at work in {directory}")
 
 
-def _carry_out(work: list[str] | Callable[[], object], folder: Path, log: Path, phase: ctypes.c_int) -> None:
+def _end_of(process: ForkServerProcess, seconds: float) -> int:
+    process.join(seconds)
+    assert process.exitcode is not None, "still at work"
+    return process.exitcode
+
+
+def _carry_out(
+    work: list[str] | Callable[[], object], folder: Path, log: Path, phase: ctypes.c_int | None = None
+) -> None:
     os.chdir(folder)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    main_thread = threading.get_ident()
-
-    def watch() -> None:
-        while True:
-            phase.value = PHASES.index(_phase_of(sys._current_frames().get(main_thread)))
-            time.sleep(0.001)
-
-    threading.Thread(target=watch, daemon=True).start()
+    faulthandler.enable()
+    if phase is not None:
+        _tell_every_millisecond(phase)
     from nls.cli import main
 
     code = work() if callable(work) else main(work)
     sys.stdout.flush()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_every_millisecond(phase: ctypes.c_int) -> None:
+    """Let a timer's signal tell the phase: Python may walk the frames of its own thread only."""
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        phase.value = PHASES.index(_phase_of(frame))
+
+    signal.signal(signal.SIGALRM, tell)
+    signal.siginterrupt(signal.SIGALRM, False)  # what the system is asked for goes on after the signal
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 
 
 def _phase_of(frame: FrameType | None) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import PHASES, Watched
+from processes import PHASES, Watched, run_to_end
 from workspace import Workspace, results_of
 
 from nls.data.download import download
@@ -92,7 +92,7 @@ def test_kill_9_at_twenty_random_moments(
 
 
 def _finish_and_compare(name: str, target: Target, folder: Path, log: Path) -> int:
-    code = Watched(target.work, folder, log).end()
+    code = run_to_end(target.work, folder, log)
     assert code == 0, f"{name}: {log.read_text()}"
     assert target.read(target.result) == target.expected, name
     if target.result.is_dir():
@@ -117,7 +117,7 @@ def _targets(
             )
     table = ["table", "figure2", "--suite", "faults"]
     product = workspace.folder / "reports" / "faults" / "figure2.csv"
-    assert Watched(table, workspace.folder, folder / "log").end() == 0, (folder / "log").read_text()
+    assert run_to_end(table, workspace.folder, folder / "log") == 0, (folder / "log").read_text()
     targets["table/figure2"] = Target(table, product, product.read_bytes(), Path.read_bytes)
     fetched = folder / "fetched"
     targets["download/file"] = Target(
