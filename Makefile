@@ -6,7 +6,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --maxprocesses 4 -n
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
-.PHONY: smoke test test-random test-faults lint keys clean
+.PHONY: smoke test test-random test-faults lint docs keys clean
 .DEFAULT_GOAL := smoke
 
 smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
@@ -29,6 +29,10 @@ lint: .venv/installed  ## check style, types, import rules and the workflow
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(SNAKEMAKE) --lint --configfile config/smoke.yaml
+
+docs: .venv/installed  ## build the site in docs/build; a warning or a broken link is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -c docs . docs/build
+	@echo "The site: $(CURDIR)/docs/build/index.html"
 
 keys: .venv/installed  ## write config/README.md anew from the code
 	$(BIN)/python -m nls.experiments.config_keys

@@ -72,7 +72,7 @@ def compare(
       from S to the truth itself and from T to the mesh itself.
     - ``f_score``: the harmonic mean of the shares of these distances below ``f_share`` of the diagonal of the
       truth's box.
-    - ``normal_consistency``: the mean of |cos| of the angle between the normals of a sample and of the other
+    - ``normal_consistency``: the mean of ``|cos|`` of the angle between the normals of a sample and of the other
       surface's sample that is nearest to it, over S and T. Orientation does not count.
     - ``iou``: see :func:`intersection_over_union`; where both meshes are closed.
     - ``components``, ``watertight``, ``euler``, ``boundary_edges``, ``nonmanifold_edges``: of the mesh, see
