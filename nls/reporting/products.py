@@ -6,13 +6,13 @@ Snakemake asks for their names at every start, so what makes them is imported wh
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nls.engine.files import write_text, written_whole
-from nls.errors import UserError
+from nls.errors import UserError, one_line
 from nls.reporting.runs import REPORTS, Evidence
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def make_table(name: str, suite: str) -> Table:
 
 
 def write_figure(name: str, suite: str) -> list[Path]:
-    """Write ``reports/<suite>/<name>.png``, and ``<name>.html`` where the figure has an interactive page.
+    """Write ``reports/<suite>/<name>`` as SVG, PDF and PNG, and as HTML where the figure has an interactive page.
 
     Raises:
         UserError: there is no such figure or suite.
@@ -144,19 +144,19 @@ def write_figure(name: str, suite: str) -> list[Path]:
     evidence.require_suite()
     import matplotlib.pyplot as plt
 
-    from nls.reporting.style import use_house_style
+    from nls.reporting.style import FORMATS, use_house_style
 
     use_house_style()
-    path = REPORTS / suite / f"{name}.png"
     picture = product.make(evidence)
-    with written_whole(path) as temporary:
-        picture.savefig(temporary, metadata={"Software": None})
+    written = [REPORTS / suite / f"{name}.{ending}" for ending in FORMATS]
+    for path, metadata in zip(written, FORMATS.values(), strict=True):
+        with written_whole(path) as temporary:
+            picture.savefig(temporary, metadata=metadata)
     plt.close(picture)
-    if product.page is None:
-        return [path]
-    page = path.with_suffix(".html")
-    write_text(page, product.page(evidence))
-    return [path, page]
+    if product.page is not None:
+        written.append(REPORTS / suite / f"{name}.html")
+        write_text(written[-1], product.page(evidence))
+    return written
 
 
 def _known(products: Mapping[str, Product], name: str, kind: str) -> Product:
@@ -190,16 +190,28 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 
 def _latex(frame: pd.DataFrame, notes: list[str]) -> str:
-    """Return a booktabs table; the notes are comments above it."""
-    cells = [[_escape(_cell(value)) for value in row] for row in frame.itertuples(index=False)]
-    header = " & ".join(_escape(str(name)) for name in frame.columns)
-    body = "\n".join(" & ".join(row) + r" \\" for row in cells)
-    columns = "l" * len(frame.columns)
-    comments = "".join(f"% {note}\n" for note in notes)
-    return (
-        f"{comments}\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n"
-        "\\bottomrule\n\\end{tabular}\n"
-    )
+    """Return a booktabs table, columns of numbers to the right; the notes are comments above it."""
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    columns = "".join("r" if _numeric(column) else "l" for column in zip(*cells, strict=True))
+    lines = [
+        *(f"% {one_line(note)}" for note in notes),
+        "% needs \\usepackage{booktabs}",
+        f"\\begin{{tabular}}{{{columns or 'l'}}}",
+        r"\toprule",
+        *([_latex_row(map(str, frame.columns)), r"\midrule"] if len(frame.columns) else []),
+        *map(_latex_row, cells),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _numeric(cells: Sequence[str]) -> bool:
+    return all(cell == "" or cell.lstrip("−-+")[:1].isdigit() for cell in cells)
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(map(_escape, cells)) + r" \\"
 
 
 def _cell(value: object) -> str:
@@ -208,15 +220,16 @@ def _cell(value: object) -> str:
     return str(value)
 
 
+# What LaTeX takes for a command, and signs that its fonts for text lack.
+_LATEX = (
+    {letter: f"\\{letter}" for letter in "%_&#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
+    | {"†": r"$\dagger$", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "³": "$^3$", "²": "$^2$", "⁻": "$^-$"}
+    | {"ε": r"$\varepsilon$", "∞": r"$\infty$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\to$"}
+    | {"↓": r"$\downarrow$", "↑": r"$\uparrow$"}
+)
+
+
 def _escape(text: str) -> str:
-    special = {
-        "%": r"\%",
-        "_": r"\_",
-        "&": r"\&",
-        "#": r"\#",
-        "†": r"$\dagger$",
-        "±": r"$\pm$",
-        "ε": r"$\varepsilon$",
-        "∞": r"$\infty$",
-    }
-    return "".join(special.get(letter, letter) for letter in text)
+    return "".join(_LATEX.get(letter, letter) for letter in one_line(text))

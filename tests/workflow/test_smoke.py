@@ -47,7 +47,8 @@ def test_every_table_and_figure_is_there(smoke):
         *("figure1", "figure2", "table1-eps", "table1-steps", "table1-training", "blackbox"),
         *("figure3", "figure3-bodies", "figure3-curves", "universality"),
     ):
-        assert (reports / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+            assert (reports / f"{name}.{ending}").read_bytes().startswith(start)
     assert "https://" not in (reports / "figure3.html").read_text(encoding="utf-8").split("<script")[0]
 
 

@@ -49,6 +49,7 @@ for NAME in SUITE_FIGURES:
                 category="Figures",
                 labels={"figure": NAME},
             ),
+            multiext(f"{REPORTS}/{NAME}", ".svg", ".pdf"),
             [f"{REPORTS}/{NAME}.html"] if FIGURES[NAME].page else [],
         log:
             f"{REPORTS}/logs/figure-{NAME}.log",
