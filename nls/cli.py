@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_figure,
         _add_report,
         _add_status,
+        _add_keep,
         _add_doctor,
     ):
         add(verbs)
@@ -467,6 +468,19 @@ def _status(arguments: argparse.Namespace) -> None:
     from nls.reporting.status import status_text
 
     print(status_text(arguments.suite))
+
+
+def _add_keep(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser("keep", help="file a suite's complete runs as the reference in git")
+    parser.add_argument("suite", metavar="SUITE")
+    parser.set_defaults(verb=_keep)
+
+
+def _keep(arguments: argparse.Namespace) -> None:
+    from nls.reporting.keep import keep
+
+    for line in keep(arguments.suite):
+        print(line)
 
 
 def _add_doctor(verbs: argparse._SubParsersAction) -> None:

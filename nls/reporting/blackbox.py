@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nls.engine.settings import run_name, without_seed
 from nls.engine.user_code import short_name
-from nls.reporting.runs import Evidence, missing_notes, read_run
+from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import Spread, spread
 
 NOTE = (
@@ -53,15 +53,14 @@ def figure(evidence: Evidence) -> Figure:
     return picture
 
 
-def transfer_tables(runs: Sequence[Path]) -> dict[tuple[str, str, str], pd.DataFrame]:
+def transfer_tables(runs: Sequence[RunRecord]) -> dict[tuple[str, str, str], pd.DataFrame]:
     """Return a table of percentages for each dataset, network and loss: sources in rows, targets in columns.
 
     With several seeds of the networks a cell is the mean over them with its deviation.
     """
     # Dataset, network, loss → source → target → accuracy of each seed.
     found: dict[tuple[str, str, str], dict[str, dict[str, list[float]]]] = {}
-    for directory in runs:
-        record = read_run(directory)
+    for record in runs:
         assert record.metrics is not None
         group = record.spec["group"]
         front = run_name(Path(group["dataset"]).stem, short_name(group["network"]), "")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from nls.reporting.runs import Evidence, RunRecord, read_run
+from nls.reporting.runs import Evidence, RunRecord
 from nls.reporting.style import BLUE, LIGHT_BLUE, LIGHT_RED, RED
 
 PANELS = {
@@ -36,7 +36,7 @@ def figure(evidence: Evidence) -> Figure:
                 0.5, 0.5, f"missing:\n{reason}", ha="center", va="center", transform=axis.transAxes, wrap=True
             )
         else:
-            _draw(axis, read_run(record.directory), title)
+            _draw(axis, record, title)
     return picture
 
 

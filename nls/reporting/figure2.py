@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import paired_difference
 
 BASELINES = ("cross_entropy", "hinge")
@@ -27,8 +27,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """
     rows = []
     sources = {"here": evidence.complete("figure2"), "reference": evidence.reference("figure2")}
-    for source, directories in sources.items():
-        records = [read_run(directory) for directory in directories]
+    for source, records in sources.items():
         accuracies = _accuracies(records)
         details = _details(records)
         trained = {_key(record): record.spec["training"] for record in records}
@@ -59,9 +58,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                         row[f"95% low ({NAMES[baseline]})"] = shown and shown.low
                         row[f"95% high ({NAMES[baseline]})"] = shown and shown.high
                     rows.append(row)
-    records = [*map(read_run, evidence.complete("figure2")), *map(read_run, evidence.reference("figure2"))]
+    measured_on = _measured_on([*sources["here"], *sources["reference"]])
     notes = [
-        f"Accuracies, deviations and differences are percent of {_measured_on(records)}; every seed counts.",
+        f"Accuracies, deviations and differences are percent of {measured_on}; every seed counts.",
         "collapsed: seeds less than 5 points above the share of the larger class. fallback: percent of the samples "
         "that took the output-space hinge because their level set samples were not to be believed.",
     ]
@@ -72,7 +71,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 def figure(evidence: Evidence) -> Figure:
     """Draw mean and standard deviation against the number of training images, a panel a dataset."""
-    records = [read_run(directory) for directory in evidence.complete("figure2")]
+    records = evidence.complete("figure2")
     accuracies, details = _accuracies(records), _details(records)
     panels = max(len(accuracies), 1)
     picture, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 3.6), squeeze=False, layout="constrained")

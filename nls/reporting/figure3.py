@@ -11,7 +11,7 @@ from matplotlib.gridspec import SubplotSpec
 
 from nls.errors import UserError
 from nls.reporting.render import Image, View, render
-from nls.reporting.runs import Evidence, RunRecord, read_run
+from nls.reporting.runs import Evidence, RunRecord
 
 # Names of Table 2's methods in the figure's order: the rival, ours.
 _METHODS = ("atlasnet-25", "levelset")
@@ -90,7 +90,7 @@ def curves(evidence: Evidence) -> Figure:
     figure, axes = plt.subplots(
         2, len(runs), figsize=(3.4 * len(runs), 6.8), squeeze=False, layout="constrained"
     )
-    for column, directory in enumerate(runs):
+    for column, directory in enumerate(run.directory for run in runs):
         with np.load(directory / "curve.npz", allow_pickle=False) as file:
             points = file["points"]
             polylines = np.split(file["polylines"], file["ends"][:-1])
@@ -155,7 +155,7 @@ def _close(points: Float[np.ndarray, "n 3"], direction: tuple[float, float, floa
 
 def _complete(evidence: Evidence) -> list[RunRecord]:
     """Return the complete runs of Table 2 on this machine by scan, one for each method: that of the least seed."""
-    runs = [read_run(directory) for directory in evidence.complete("table2")]
+    runs = evidence.complete("table2")
     shown: dict[tuple[int, str], RunRecord] = {}
     for run in sorted(runs, key=lambda run: (run.spec["scan"], run.spec["seed"])):
         shown.setdefault((run.spec["scan"], run.spec["name"]), run)

@@ -10,7 +10,7 @@ import trimesh
 from matplotlib.figure import Figure
 
 from nls.reporting.render import View, render
-from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+from nls.reporting.runs import Evidence, RunRecord, missing_notes
 
 # Name in the table, name in the metrics, factor.
 _MEASURES = (
@@ -34,8 +34,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     a row the reference's runs are shown.
     """
     mine, kept = (
-        _by_row(list(map(read_run, found)))
-        for found in (evidence.complete("hard_inputs"), evidence.reference("hard_inputs"))
+        _by_row(found) for found in (evidence.complete("hard_inputs"), evidence.reference("hard_inputs"))
     )
     lines = []
     for condition, name in dict.fromkeys((*_in_order(mine), *_in_order(kept))):
@@ -58,7 +57,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 def figure(evidence: Evidence) -> Figure:
     """Draw the first body's points and reconstructions, one column a condition."""
-    runs = list(map(read_run, evidence.complete("hard_inputs")))
+    runs = evidence.complete("hard_inputs")
     first = [run for run in runs if (run.spec["scan"], run.spec["seed"]) == _first(runs)]
     if not first:
         blank, axis = plt.subplots(figsize=(4, 2))

@@ -13,7 +13,7 @@ from nls.engine.files import write_text
 from nls.engine.finished import HISTORY, METRICS, PROVENANCE, SPEC
 from nls.reporting.overview import counted, overview
 from nls.reporting.products import FIGURES, TABLES
-from nls.reporting.runs import REPORTS, Evidence, read_run
+from nls.reporting.runs import REPORTS, Evidence
 
 # The paper's own order, then what it does not have; what belongs to one experiment stands together.
 _ORDER = ("figure1", "figure2", "table1", "blackbox", "table2", "figure3", "universality")
@@ -145,7 +145,7 @@ def _runs(evidence: Evidence, experiments: list[str]) -> str:
     rows, missing, files = [], [], []
     for experiment in experiments:
         complete = evidence.complete(experiment)
-        times = {path: read_run(path).provenance["wall_seconds"] for path in complete}
+        times = {record.directory: record.provenance["wall_seconds"] for record in complete}
         asked = len(evidence.here(experiment))
         rows.append(
             f"<tr><td>{experiment}</td><td>{len(complete)} of {asked}</td>"
@@ -177,7 +177,7 @@ def _files_of(directory: Path, seconds: float) -> str:
 
 def _machine(evidence: Evidence, experiments: list[str]) -> str:
     """Return the commits, devices and packages of the runs, with how many runs have each."""
-    found = [read_run(path).provenance for name in experiments for path in evidence.complete(name)]
+    found = [record.provenance for name in experiments for record in evidence.complete(name)]
     packages = [f"{name} {version}" for one in found for name, version in one["packages"].items()]
     groups = {
         "commit": [str(one["commit"]) for one in found],

@@ -1,7 +1,7 @@
 """Run directories as evidence: what a suite asked for, what is there, and why something is not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nls.engine.finished import (
 )
 from nls.engine.settings import deciding, first_difference, read_yaml
 from nls.errors import UserError
+from nls.reporting.kept_runs import kept_file, read_kept
 
 RESULTS, REPORTS = Path("results"), Path("reports")
 
@@ -25,21 +26,18 @@ class RunRecord:
     """One run, complete or missing.
 
     Attributes:
-        directory: the run directory, whether or not it exists.
+        directory: the run directory, whether or not it exists; a run of the reference has none in git.
         spec: the spec that the suite asks for; empty if its file cannot be read.
         metrics: the numbers of a complete run; None for a missing one.
         missing_because: why there are no metrics; None for a complete run.
+        provenance: where the numbers of a complete run come from.
     """
 
     directory: Path
     spec: dict[str, Any]
     metrics: dict[str, Any] | None
     missing_because: str | None
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Where the numbers of a complete run come from."""
-        return read_json(self.directory / PROVENANCE)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,32 +56,35 @@ class Evidence:
         specs = sorted((self.results / self.suite / "specs" / experiment).glob("[!.]*.yaml"))
         return [_asked_for(self.results / self.suite / experiment / path.stem, path) for path in specs]
 
-    def complete(self, experiment: str) -> list[Path]:
-        """Return the directories of this machine's complete runs."""
-        return [record.directory for record in self.here(experiment) if record.metrics is not None]
+    def complete(self, experiment: str) -> list[RunRecord]:
+        """Return this machine's complete runs."""
+        return [record for record in self.here(experiment) if record.metrics is not None]
 
     def missing(self, experiment: str) -> list[RunRecord]:
         """Return the runs that the suite asks for and that are not there."""
         return [record for record in self.here(experiment) if record.metrics is None]
 
-    def reference(self, experiment: str) -> list[Path]:
-        """Return the complete runs kept in git under ``results/reference/<suite>``."""
-        folder = self.results / "reference" / self.suite / experiment
-        return [path.parent for path in sorted(folder.glob(f"*/{METRICS}"))]
+    def reference(self, experiment: str) -> list[RunRecord]:
+        """Return the runs kept in git, in ``results/reference/<suite>/<experiment>.csv``."""
+        file = kept_file(self.results, self.suite, experiment)
+        return [
+            RunRecord(file.with_suffix("") / name, kept["spec"], kept["metrics"], None, kept["provenance"])
+            for name, kept in read_kept(file).items()
+        ]
 
     def outdated(self, experiment: str) -> list[str]:
         """Return a line that says how many runs of the reference were made with other settings than the suite's.
 
         They are shown all the same: figures of another setting are worth comparing, once that is known.
         """
-        kept = {directory.name: directory for directory in self.reference(experiment)}
+        kept = {record.directory.name: record for record in self.reference(experiment)}
         pairs = [
             (one, kept[one.directory.name]) for one in self.here(experiment) if one.directory.name in kept
         ]
         differences = [
-            f"{directory.name}: {difference}"
-            for record, directory in pairs
-            if (difference := first_difference(deciding(read_run(directory).spec), deciding(record.spec)))
+            f"{record.directory.name}: {difference}"
+            for record, old in pairs
+            if (difference := first_difference(deciding(old.spec), deciding(record.spec)))
         ]
         if not differences:
             return []
@@ -105,7 +106,8 @@ class Evidence:
 
 def read_run(directory: Path) -> RunRecord:
     """Read a run directory that is complete."""
-    return RunRecord(directory, read_yaml(directory / SPEC), read_json(directory / METRICS), None)
+    metrics, provenance = read_json(directory / METRICS), read_json(directory / PROVENANCE)
+    return RunRecord(directory, read_yaml(directory / SPEC), metrics, None, provenance)
 
 
 def missing_notes(records: Sequence[RunRecord]) -> list[str]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from nls.reporting import independent
 from nls.reporting.claims import OURS, find_claim, table1_claims
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
-from nls.reporting.runs import Evidence, missing_notes, read_run
+from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import Spread, paired_difference, spread
 
 # Dataset, network, method, ε_train.
@@ -72,11 +72,10 @@ class TrainedRow:
     metrics: Mapping[str, Any]
 
     @classmethod
-    def read(cls, directory: Path) -> "TrainedRow":
-        """Read a complete run."""
-        record = read_run(directory)
+    def of(cls, record: RunRecord) -> "TrainedRow":
+        """Take what the table needs from a complete run."""
         assert record.metrics is not None
-        return cls(directory, record.spec["row"], record.spec["seed"], record.metrics)
+        return cls(record.directory, record.spec["row"], record.spec["seed"], record.metrics)
 
     @property
     def key(self) -> Key:
@@ -180,9 +179,9 @@ def _sources(evidence: Evidence) -> dict[str, dict[Key, Seeds]]:
     }
 
 
-def _by_seed(directories: Sequence[Path]) -> dict[Key, Seeds]:
+def _by_seed(records: Sequence[RunRecord]) -> dict[Key, Seeds]:
     rows: dict[Key, dict[int, TrainedRow]] = {}
-    for row in map(TrainedRow.read, directories):
+    for row in map(TrainedRow.of, records):
         rows.setdefault(row.key, {})[row.seed] = row
     return {key: dict(sorted(seeds.items())) for key, seeds in rows.items()}
 
@@ -315,11 +314,11 @@ def _reasons(row: TrainedRow, transfer: Mapping[str, tuple[int, float]]) -> list
     return masking_reasons(accuracy, row.metrics["vanishing_gradient_share"])
 
 
-def _least_transfer(black_box: Sequence[Path]) -> dict[str, tuple[int, float]]:
+def _least_transfer(black_box: Sequence[RunRecord]) -> dict[str, tuple[int, float]]:
     """Return the number of images and the least accuracy under another network's points, by target."""
     least: dict[str, tuple[int, float]] = {}
-    for directory in black_box:
-        metrics = read_run(directory).metrics
+    for record in black_box:
+        metrics = record.metrics
         assert metrics is not None
         for accuracies in metrics["accuracy"].values():
             for target, accuracy in accuracies.items():

@@ -1,7 +1,6 @@
 """Table 2: distances to the ground truth, the paper's figures, the reference's and this machine's side by side."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 
 from nls.reporting.claims import OURS, TABLE2, find_claim
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
-from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import paired_difference, spread
 
 # Chamfer L1 and L2, mean and standard deviation over ten scans of FAUST, ×10³.
@@ -113,14 +112,14 @@ def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         }
         | {name: value for name, value in (run.metrics or {}).items() if not isinstance(value, list)}
         | {"wall_seconds": run.provenance["wall_seconds"]}
-        for run in map(read_run, evidence.complete("table2"))
+        for run in evidence.complete("table2")
     ]
     return pd.DataFrame(rows), missing_notes(evidence.missing("table2"))
 
 
-def _by_method(directories: Sequence[Path]) -> dict[str, list[RunRecord]]:
+def _by_method(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     runs: dict[str, list[RunRecord]] = {}
-    for run in map(read_run, directories):
+    for run in records:
         runs.setdefault(run.spec["name"], []).append(run)
     return runs
 

@@ -1,14 +1,13 @@
 """Error against time: the Chamfer distance that every method of Table 2 reaches in given seconds."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+from nls.reporting.runs import Evidence, RunRecord, missing_notes
 
 _EXPERIMENT = "table2-time"
 
@@ -19,8 +18,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     A cell is the Chamfer distance (L2), in metres × 10³, of the last surface that was measured by then.
     """
     rows = []
-    for source, directories in _sources(evidence).items():
-        for run in map(read_run, directories):
+    for source, records in _sources(evidence).items():
+        for run in records:
             row: dict[str, Any] = {
                 "method": run.spec["name"],
                 "scan": f"{run.spec['data']} {run.spec['scan']:03d}",
@@ -40,7 +39,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 def figure(evidence: Evidence) -> Figure:
     """Draw the Chamfer distance against the seconds of training, a panel a scan, by the runs of this machine."""
-    runs = [read_run(directory) for directory in evidence.complete(_EXPERIMENT)]
+    runs = evidence.complete(_EXPERIMENT)
     scans = sorted({run.spec["scan"] for run in runs})
     names = list(dict.fromkeys(run.spec["name"] for run in runs))
     panels = max(len(scans), 1)
@@ -71,7 +70,7 @@ def figure(evidence: Evidence) -> Figure:
     return picture
 
 
-def _sources(evidence: Evidence) -> dict[str, Sequence[Path]]:
+def _sources(evidence: Evidence) -> dict[str, Sequence[RunRecord]]:
     return {"here": evidence.complete(_EXPERIMENT), "reference": evidence.reference(_EXPERIMENT)}
 
 
@@ -95,8 +94,7 @@ def _notes(evidence: Evidence) -> list[str]:
         "run: its training is planned for all of its steps, so a shorter plan may do better at an early time.",
         "The clock counts training and preparation; it stands still while a surface is extracted and measured.",
     ]
-    for source, directories in _sources(evidence).items():
-        runs = [read_run(directory) for directory in directories]
+    for source, runs in _sources(evidence).items():
         notes += [f"{source}: {machine}" for machine in sorted({_machine(run) for run in runs})]
         for name, training in {run.spec["name"]: run.spec["method"].get("training") for run in runs}.items():
             if training:

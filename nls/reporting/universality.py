@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nls.engine.finished import read_json
 from nls.reporting.render import View, render
-from nls.reporting.runs import Evidence, RunRecord, missing_notes, read_run
+from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.style import BLUE, RED
 
 
@@ -56,8 +56,7 @@ def figure(evidence: Evidence) -> Figure:
 
 
 def _complete(evidence: Evidence) -> list[RunRecord]:
-    records = [read_run(path) for path in evidence.complete("universality")]
-    return sorted(records, key=lambda record: _numbers(record)["facets"])
+    return sorted(evidence.complete("universality"), key=lambda record: _numbers(record)["facets"])
 
 
 def _numbers(record: RunRecord) -> dict[str, Any]:

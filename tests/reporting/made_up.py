@@ -1,10 +1,13 @@
 """Run directories that look like finished ones."""
 
 import json
+import shutil
 
 import yaml
 
 from nls.engine.finished import checksums, sealed
+from nls.reporting.kept_runs import kept_file, kept_text
+from nls.reporting.runs import read_run
 
 
 def finish(directory, spec, metrics, wall_seconds=10.0, timings=None, **files):
@@ -26,3 +29,17 @@ def finish(directory, spec, metrics, wall_seconds=10.0, timings=None, **files):
         "files": checksums(directory, {}),
     }
     (directory / "provenance.json").write_text(sealed(provenance))
+
+
+def as_reference(results, suite, experiment):
+    """Turn the run directories in ``results/reference/<suite>/<experiment>`` into the file that git keeps."""
+    folder = results / "reference" / suite / experiment
+    runs = {path.name: read_run(path) for path in folder.iterdir()}
+    text = kept_text(
+        {
+            name: {"spec_hash": name, "spec": run.spec, "metrics": run.metrics, "provenance": run.provenance}
+            for name, run in runs.items()
+        }
+    )
+    kept_file(results, suite, experiment).write_text(text)
+    shutil.rmtree(folder)

@@ -2,7 +2,7 @@ import matplotlib
 import pandas as pd
 import pytest
 import yaml
-from made_up import finish
+from made_up import as_reference, finish
 
 from nls.reporting import blackbox, table1
 from nls.reporting.products import make_table
@@ -67,6 +67,7 @@ def mnist(tmp_path):
             "mean_over_starts": {"pgd-xent": 0.91, "pgd-margin": 0.91},
         },
     )
+    as_reference(tmp_path, "mini", "table1")
     return tmp_path
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import yaml
-from made_up import finish
+from made_up import as_reference, finish
 
 from nls.cli import main
 from nls.reporting.runs import Evidence
@@ -86,6 +86,7 @@ def test_a_reference_made_with_other_settings_is_shown_and_says_so(folder):
     kept = folder / "results/reference/s/figure2"
     kept.mkdir(parents=True)
     shutil.copytree(run_of(folder), kept / SPEC["run"])
+    as_reference(folder / "results", "s", "figure2")
     assert Evidence("s").outdated("figure2") == []
     ask(folder, SPEC | {"loss": "cross_entropy"})
     assert main(["table", "figure2", "--suite", "s"]) == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nls.errors import UserError
 from nls.experiments import RECIPES, load_suite
+from nls.reporting.kept_runs import kept_file
 from nls.reporting.products import FIGURES, TABLES
-from nls.reporting.runs import Evidence
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -144,12 +144,9 @@ def named_after(product):
 
 
 def kept_runs(*experiments):
-    """The reference runs in git that a table or figure shows beside this machine's."""
-    return [
-        str(directory / "metrics.json")
-        for experiment in experiments
-        for directory in Evidence(SUITE.config.suite).reference(experiment)
-    ]
+    """The reference in git that a table or figure shows beside this machine's runs."""
+    files = [kept_file(Path("results"), SUITE.config.suite, experiment) for experiment in experiments]
+    return [str(file) for file in files if file.exists()]
 
 
 def no_such_target(wildcards):
