@@ -261,15 +261,16 @@ def train_by(name, **settings):
     return trained
 
 
-def separate_by(loss):
+def separate_by(loss, seeds=(0,)):
     def separated(stalls, folder):
+        training = figure2.Training(steps=40, batch_size=8)
         spec = figure2.Spec(
             suite="stalls", experiment="figure2", run="one", name=loss, dataset="digits", fraction=1.0, loss=loss,
-            loss_settings={}, seeds=[0], evaluate_on="test", training=figure2.Training(steps=40, batch_size=8),
+            loss_settings={}, seeds=list(seeds), evaluate_on="test", training=training,
         )  # fmt: skip
         run = run_in(folder, stalls)
         with stalls:
-            figure2._one_seed(spec, 0, splits(64), splits(8), run, [], None)
+            figure2._learn(spec, seeds, splits(64), splits(8), run, [], None)
 
     return separated
 
@@ -305,6 +306,7 @@ LOOPS = {
     "Figure 2, cross-entropy": separate_by("cross_entropy"),
     "Figure 2, hinge": separate_by("hinge"),
     "Figure 2, geometric SVM": separate_by("geometric_svm"),
+    **{f"Figure 2, {loss}, three seeds": separate_by(loss, (0, 1, 2)) for loss in figure2.LOSSES},
     "surfaces, level sets": fit_by(
         LevelSet(training=SHORT),
         lambda method, network, points: level_set_loss(method.sampling, network, points),
@@ -320,7 +322,7 @@ LOOPS = {
 def _as_on_a_gpu(monkeypatch):
     """Take the ways that the code takes on a GPU."""
 
-    def all_rows(flags):
+    def all_rows(flags, members=1):
         return torch.arange(len(flags), device=flags.device)
 
     for module in [module for name, module in sys.modules.items() if name.startswith("nls.")]:

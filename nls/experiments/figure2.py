@@ -2,10 +2,10 @@
 
 The labels are merged into two classes (the lower half of the labels against the upper half). A seed fixes the
 training subset, the initialisation and the order of the batches for every loss, so that differences between
-losses are paired.
+losses are paired. On a GPU the seeds of a run are trained together, on a CPU one after the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ from nls.engine.settings import RunSpec, Settings
 from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.user_code import is_user_code, user_file
 from nls.experiments.common import Common, ExperimentConfig
+from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import small_convnet
 from nls.objectives.binary import CrossEntropy, Hinge, make_loss
 from nls.objectives.geometric_svm import GeometricSVM
@@ -31,6 +32,8 @@ LOSSES = {"cross_entropy": CrossEntropy, "hinge": Hinge, "geometric_svm": Geomet
 COLLAPSE_MARGIN = 0.05
 # Steps between two looks at the loss: a look waits for the GPU.
 _LOOK = 20
+# Images that are classified at once, and images times networks.
+_IMAGES, _ROWS = 1000, 32_000
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -159,8 +162,14 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     train, test = _halves(data, spec.evaluate_on)
     saved = run.resume() or {"results": [], "training": None}
     results: list[dict[str, float]] = saved["results"]
-    for seed in spec.seeds[len(results) :]:
-        results.append(_one_seed(spec, seed, train, test, run, results, saved.pop("training", None)))
+    at_once = seeds_at_once(spec, train, run.device)
+    if run.device.type != "cpu" and (how := _how_many(spec, at_once)) not in run.notes:
+        run.note(how)
+    while len(results) < len(spec.seeds):
+        begun = saved.pop("training", None)
+        count = len(begun["seeds"]) if begun else at_once
+        results += _learn(spec, spec.seeds[len(results) :][:count], train, test, run, results, begun)
+        run.history.sort(key=lambda row: (spec.seeds.index(int(row["seed"])), row["step"]))
     majority = _majority(test, data.classes)
     return {
         "training_images": _training_images(spec, train),
@@ -171,59 +180,108 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     }
 
 
-def _one_seed(
+def seeds_at_once(spec: Spec, train: Split, device: torch.device) -> int:
+    """Return how many seeds are trained together: as many as fill half of a GPU's memory; on a CPU one.
+
+    So is a loss of the user's, which is made for one network.
+    """
+    if device.type == "cpu" or spec.loss not in LOSSES:
+        return 1
+    return max(
+        1, torch.cuda.get_device_properties(device).total_memory // (2 * _bytes_of_a_seed(spec, train))
+    )
+
+
+def _bytes_of_a_seed(spec: Spec, train: Split) -> int:
+    """Return what one seed's training takes at most, in bytes of float32.
+
+    Its images; parameters, gradients and the two moments of Adam; and in a step of the geometric SVM, of the other
+    losses less, four batches with what the layers give, its gradients, and as much again for work on the way.
+    """
+    image = int(np.prod(train.images.shape[1:]))
+    with torch.device("meta"):
+        network, inside = small_convnet(*train.images.shape[1:]), torch.empty(1, *train.images.shape[1:])
+    parameters = sum(value.numel() for value in network.parameters())
+    values = image
+    for layer in network:
+        inside = layer(inside)
+        values += inside.numel()
+    numbers = _training_images(spec, train) * image + 4 * parameters + 16 * spec.training.batch_size * values
+    return inside.element_size() * numbers
+
+
+def _how_many(spec: Spec, at_once: int) -> str:
+    if spec.loss not in LOSSES:
+        return "the seeds are trained one by one: a loss of one's own is made for one network"
+    return f"seeds that are trained together: {min(at_once, len(spec.seeds))}"
+
+
+def _learn(
     spec: Spec,
-    seed: int,
+    seeds: Sequence[int],
     train: Split,
     test: Split,
     run: Run,
     results: list[dict[str, float]],
     saved: dict[str, Any] | None,
-) -> dict[str, float]:
-    """Train on the seed's subset, from ``saved`` if the run was interrupted in it, and measure the accuracy."""
+) -> list[dict[str, float]]:
+    """Train a network on each seed's subset, together, and measure the accuracies.
+
+    Everything drawn is drawn by each seed's own streams, and every mean is over the images of one seed: a seed's
+    result is the same, to rounding, whichever others it is trained with. ``saved`` is where the run was interrupted.
+    """
     classes = int(train.labels.max()) + 1
-    chosen = _subset(seed, _training_images(spec, train), train)
-    x, y = _to_device(train, chosen, classes, run.device)
-    network = _network(seed, train).to(run.device)
+    chosen = [_subset(seed, _training_images(spec, train), train) for seed in seeds]
+    subsets = [_to_device(train, rows, classes, run.device) for rows in chosen]
+    x, y = (torch.stack(parts, dim=1) for parts in zip(*subsets, strict=True))  # (images, seeds, …)
+    networks = [_network(seed, train) for seed in seeds]
+    network = (Ensemble(networks) if len(seeds) > 1 else networks[0]).to(run.device)
     loss_of = make_loss(spec.loss, LOSSES, spec.loss_settings)
-    batches = torch_stream(seed, "batches", device=run.device)
+    batches = [torch_stream(seed, "batches", device=run.device) for seed in seeds]
     optimizer = torch.optim.Adam(network.parameters(), spec.training.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, spec.training.learning_rate, total_steps=spec.training.steps, pct_start=0.1
     )
-    parts: dict[str, Part] = {
-        "network": network,
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "batches": batches,
-    }
+    parts: dict[str, Part] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    parts |= {f"batches of seed {seed}": stream for seed, stream in zip(seeds, batches, strict=True)}
     if isinstance(loss_of, Stateful):
         parts["loss"] = loss_of
     start = 0
     if saved is None:
-        torch.manual_seed(stream_seed(seed, "loss"))  # a loss of the user's may draw from torch's own stream
+        torch.manual_seed(
+            stream_seed(seeds[0], "loss")
+        )  # a loss of the user's may draw from torch's own stream
     else:
         start = saved["step"]
         restore(parts, saved)
-    size = (min(spec.training.batch_size, len(x)),)
-    for step in run.progress.steps(spec.training.steps, f"seed {seed}", start):
-        run.offer(partial(_state, results, step, parts))
-        batch = torch.randint(len(x), size, generator=batches, device=run.device)
-        loss = loss_of(network, x[batch], y[batch])
+    size, own = (min(spec.training.batch_size, len(x)),), torch.arange(len(seeds), device=run.device)
+    for step in run.progress.steps(spec.training.steps, _names(seeds), start):
+        run.offer(partial(_state, results, seeds, step, parts))
+        drawn = [torch.randint(len(x), size, generator=stream, device=run.device) for stream in batches]
+        batch = torch.stack(drawn, dim=1)
+        losses = loss_of(network, x[batch, own].flatten(0, 1), y[batch, own].flatten())
         optimizer.zero_grad()
-        loss.backward()
+        losses.sum().backward()
         optimizer.step()
         schedule.step()
         if step % _LOOK == 0 or step + 1 == spec.training.steps:
-            value = run.require_finite(loss, step=step, seed=seed)
-            run.history.append({"seed": seed, "step": step, "loss": value})
-    return {
-        "accuracy": _accuracy(network, test, classes, run.device),
-        "training_accuracy": _accuracy(
-            network, Split(train.images[chosen], train.labels[chosen]), classes, run.device
-        ),
-        "fallback_share": float(getattr(loss_of, "fallback_share", 0.0)),
-    }
+            for seed, loss in zip(seeds, losses.detach().reshape(-1).tolist(), strict=True):
+                value = run.require_finite(loss, step=step, seed=seed)
+                run.history.append({"seed": seed, "step": step, "loss": value})
+    count, at_once = len(seeds), max(1, min(_IMAGES, _ROWS // len(seeds)))
+    pieces = -(-len(x) // at_once)
+    own_images = zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)
+    tested = _accuracies(network, count, _pieces(test, at_once, classes, run.device), run.device)
+    trained = _accuracies(network, count, own_images, run.device)
+    fallbacks = getattr(loss_of, "fallback_shares", [getattr(loss_of, "fallback_share", 0.0)] * count)
+    return [
+        {"accuracy": accuracy, "training_accuracy": training_accuracy, "fallback_share": float(fallback)}
+        for accuracy, training_accuracy, fallback in zip(tested, trained, fallbacks, strict=True)
+    ]
+
+
+def _names(seeds: Sequence[int]) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
 
 
 def _network(seed: int, train: Split) -> nn.Module:
@@ -233,8 +291,10 @@ def _network(seed: int, train: Split) -> nn.Module:
         return small_convnet(*train.images.shape[1:])
 
 
-def _state(results: list[dict[str, float]], step: int, parts: Mapping[str, Part]) -> dict[str, Any]:
-    return {"results": results, "training": {"step": step} | snapshot(parts)}
+def _state(
+    results: list[dict[str, float]], seeds: Sequence[int], step: int, parts: Mapping[str, Part]
+) -> dict[str, Any]:
+    return {"results": results, "training": {"seeds": list(seeds), "step": step} | snapshot(parts)}
 
 
 def _halves(data: ImageDataset, evaluate_on: str) -> tuple[Split, Split]:
@@ -269,18 +329,31 @@ def _majority(test: Split, classes: int) -> float:
 
 
 def _to_device(split: Split, chosen: np.ndarray, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(np.array(split.images[chosen])).to(device).float() / 255
-    labels = torch.from_numpy(_merged(split.labels[chosen], classes)).to(device).float()
+    images = torch.from_numpy(np.array(split.images[chosen])).to(device).to(torch.get_default_dtype()) / 255
+    labels = torch.from_numpy(_merged(split.labels[chosen], classes)).to(device).to(torch.get_default_dtype())
     return images, labels
 
 
-@torch.no_grad()
-def _accuracy(network: nn.Module, split: Split, classes: int, device: torch.device) -> float:
-    right = 0
-    for chosen in np.array_split(np.arange(len(split.labels)), -(-len(split.labels) // 1000)):
+def _pieces(
+    split: Split, at_once: int, classes: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the images ``(n, 1, c, h, w)`` of a split and their labels ``(n, 1)``, ``at_once`` at most."""
+    for chosen in np.array_split(np.arange(len(split.labels)), -(-len(split.labels) // at_once)):
         x, y = _to_device(split, chosen, classes, device)
-        right += int((network(x).flatten() * y > 0).sum())
-    return right / len(split.labels)
+        yield x[:, None], y[:, None]
+
+
+@torch.no_grad()
+def _accuracies(
+    network: nn.Module, count: int, pieces: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> list[float]:
+    """Return the accuracy of each of ``count`` networks on its own images, ``(n, count, …)``, or on those of all."""
+    right, seen = torch.zeros(count, dtype=torch.int64, device=device), 0
+    for x, y in pieces:
+        values = network(x.expand(-1, count, *x.shape[2:]).flatten(0, 1)).reshape(-1, count)
+        right += (values * y > 0).sum(dim=0)
+        seen += len(x)
+    return [each / seen for each in right.tolist()]
 
 
 def _short(name: str) -> str:

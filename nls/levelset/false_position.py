@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nls.levelset.fields import Field, values_of
+from nls.levelset.fields import Field, members, values_of
 from nls.levelset.newton import rows_where
 
 
@@ -62,7 +62,7 @@ def false_position(
     best = torch.where(low.abs() <= high.abs(), left, right)
     values = torch.where(low.abs() <= high.abs(), low, high)
     unsolved = bracketed & (values.abs() > tolerance)
-    active = rows_where(unsolved)
+    active = rows_where(unsolved, members(field))
     column = (-1, *[1] * (start.dim() - 1))
     for _ in range(max_iterations):
         if len(active) == 0:
@@ -81,5 +81,5 @@ def false_position(
         low[active] = torch.where(going, torch.where(stays, fa / 2, fb), fa)
         right[active], high[active] = middle, torch.where(going, found, fb)
         unsolved[active] = going & (found.abs() > tolerance)
-        active = active[rows_where(unsolved[active])]
+        active = active[rows_where(unsolved[active], members(field))]
     return SegmentRoots(torch.lerp(start, end, best.reshape(column)), values, bracketed)

@@ -15,10 +15,20 @@ class Field(Protocol):
     ``context`` holds further tensors with one row a sample, such as labels; whatever takes a subset of the
     points takes the same rows of the context. A module whose samples interact, as in training-mode batch
     normalisation, is not a field: call it in evaluation mode.
+
+    A field may stand for several networks that take turns with the rows (see :func:`members`).
     """
 
     def __call__(self, points: Tensor, *context: Tensor) -> Tensor:
         """Return the values of the points."""
+
+
+def members(field: Field) -> int:
+    """Return how many networks a field stands for: row r goes through network ``r mod members``.
+
+    Whatever takes a subset of the rows of such a field takes whole turns: ``members`` rows, one for each network.
+    """
+    return int(getattr(field, "members", 1))
 
 
 def values_of(field: Field, points: Tensor, context: Sequence[Tensor] = ()) -> Float[Tensor, "n l"]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nls.levelset.fields import Field, values_and_jacobian
+from nls.levelset.fields import Field, members, values_and_jacobian
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def project(
         step, regular = minimal_norm_solution(found[1], residual)
         onward = (residual.abs().amax(dim=1) > tolerance) & regular
         step = torch.where(onward.view(-1, *[1] * (step.dim() - 1)), step, 0)
-        chosen = rows_where(onward)
+        chosen = rows_where(onward, members(field))
         moving = moving[chosen]
         if len(moving) == 0:
             break
@@ -109,18 +109,24 @@ def approach(
         step, regular = minimal_norm_solution(jacobian, values)
         points[moving] -= torch.where(onward.view(-1, *[1] * (step.dim() - 1)), step, 0)
         onward = onward & (values.abs().amax(dim=1) > trust) & regular
-        chosen = rows_where(onward)
+        chosen = rows_where(onward, members(field))
         moving, onward = moving[chosen], onward[chosen]
         if len(moving) == 0:
             break
     return points
 
 
-def rows_where(flags: Bool[Tensor, " n"]) -> Int[Tensor, " m"]:
-    """Return the rows whose flag is set; on a GPU, which would wait for their number, all rows."""
-    if flags.device.type == "cpu":
+def rows_where(flags: Bool[Tensor, " n"], members: int = 1) -> Int[Tensor, " m"]:
+    """Return the rows whose flag is set; on a GPU, which would wait for their number, all rows.
+
+    Of a field of several :func:`members` the turns are returned, with all their rows, in which a flag is set.
+    """
+    if flags.device.type != "cpu":
+        return torch.arange(len(flags), device=flags.device)
+    if members == 1:
         return flags.nonzero()[:, 0]
-    return torch.arange(len(flags), device=flags.device)
+    turns = flags.unflatten(0, (-1, members)).any(dim=1).nonzero()
+    return (members * turns + torch.arange(members)).flatten()
 
 
 def minimal_norm_solution(

@@ -1,12 +1,14 @@
 """The geometric SVM loss (Section 3.1, Eq. 11)."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nls.levelset import SampleNetwork, project, rows_where, values_and_jacobian
+from nls.levelset import SampleNetwork, members, project, rows_where, values_and_jacobian
+from nls.objectives.binary import by_member
 from nls.objectives.boundary_distance import Norm, distance
 
 
@@ -21,7 +23,7 @@ class GeometricSVM:
     data, λ Δ^α then rewards making it flatter, and once the boundary has left the data no gradient brings it
     back. Such a sample takes the output-space hinge ``max(0, 1 − y F(x))``, which is what the first term is for
     an affine F (``d(x, p₀)/Δ = |F(x)|``), and no second term. The share of such samples since the construction
-    is ``fallback_share``.
+    is ``fallback_share``; of each member of an ensemble, ``fallback_shares``.
 
     Args:
         regularization: λ.
@@ -48,24 +50,29 @@ class GeometricSVM:
         self.tolerance = tolerance
         self.max_iterations = max_iterations
         self._samples = 0
-        self._fallbacks: Tensor | int = 0
+        self._fallbacks = torch.zeros((), dtype=torch.int64)
 
     @property
     def fallback_share(self) -> float:
         """Share of the samples so far that took the output-space hinge."""
-        return float(self._fallbacks) / max(self._samples, 1)
+        return sum(self.fallback_shares) / len(self.fallback_shares)
 
-    def state_dict(self) -> dict[str, int]:
+    @property
+    def fallback_shares(self) -> list[float]:
+        """The same of each member; of a single network, one number."""
+        return [count / max(self._samples, 1) for count in self._fallbacks.reshape(-1).tolist()]
+
+    def state_dict(self) -> dict[str, int | Tensor]:
         """Return the counts behind ``fallback_share``, for checkpoints."""
-        return {"samples": self._samples, "fallbacks": int(self._fallbacks)}
+        return {"samples": self._samples, "fallbacks": self._fallbacks}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put the counts back."""
-        self._samples, self._fallbacks = state["samples"], state["fallbacks"]
+        self._samples, self._fallbacks = state["samples"], torch.as_tensor(state["fallbacks"])
 
     def __call__(
         self, network: nn.Module, points: Float[Tensor, "n *shape"], labels: Float[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
+    ) -> Float[Tensor, "*k"]:
         """Return the loss of a batch; labels are −1 and +1, the network is scalar."""
         values, jacobian = values_and_jacobian(network, points)
         p_zero, p_near, rows, sampled = self._level_samples(network, points, values, jacobian)
@@ -73,12 +80,16 @@ class GeometricSVM:
         side = torch.sign(labels * values[:, 0])[rows]
         geometric = (1 - side * distance(points[rows], p_zero, self.norm) / delta).clamp_min(0)
         geometric = geometric + self.regularization * delta**self.alpha
-        others = rows_where(~sampled)
+        others = rows_where(~sampled, members(network))
         output = (1 - labels[others] * network(points[others]).flatten()).clamp_min(0)
-        self._samples += len(points)
-        self._fallbacks = self._fallbacks + (~sampled).sum()
-        total = torch.where(sampled[rows], geometric, 0).sum() + torch.where(sampled[others], 0, output).sum()
-        return total / len(points)
+        samples = len(points) // members(network)
+        self._samples += samples
+        before = torch.as_tensor(self._fallbacks, device=points.device)
+        self._fallbacks = before + by_member(network, ~sampled).sum(dim=0)
+        return (
+            by_member(network, torch.where(sampled[rows], geometric, 0)).sum(dim=0)
+            + by_member(network, torch.where(sampled[others], 0, output)).sum(dim=0)
+        ) / samples
 
     def _level_samples(
         self, network: nn.Module, points: Tensor, values: Tensor, jacobian: Tensor
@@ -94,7 +105,7 @@ class GeometricSVM:
         # A sample on the boundary itself (away = 0) has no direction in which its distance grows.
         sampled = zero.converged & (away > 0) & (away <= self.radius)
 
-        rows = rows_where(sampled)
+        rows = rows_where(sampled, members(network))
         origin, level, slope = zero.points[rows], zero.levels[rows], zero.jacobian[rows]
         ones = torch.ones_like(level)
         both = reach(
@@ -106,7 +117,7 @@ class GeometricSVM:
         complete = both.converged.reshape(2, -1).all(dim=0) & (apart.amin(dim=0) <= self.radius)
         sampled = sampled.index_put((rows,), sampled[rows] & complete)
 
-        kept = rows_where(complete)
+        kept = rows_where(complete, members(network))
         rows, nearer = rows[kept], apart.argmin(dim=0)[kept] * len(complete) + kept
         # A row without samples holds the point itself and no derivative, so that nothing undefined enters the graph.
         held, still = _as_column(sampled[rows], points), torch.zeros_like(slope[:1])

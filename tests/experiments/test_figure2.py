@@ -1,12 +1,19 @@
 import json
+import os
+import signal
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from nls.cli import main
+from nls.data import Split
 from nls.errors import UserError
-from nls.experiments import load_suite
+from nls.experiments import figure2, load_suite
+from nls.objectives.geometric_svm import GeometricSVM
 from nls.reporting.products import make_table, write_figure
 
 NOISY = """
@@ -26,8 +33,8 @@ class Noisy:
 """
 
 
-def suite(losses, **changes):
-    plan = {"fractions": [0.02], "seeds": 2, "losses": losses}
+def suite(losses, seeds=2, **changes):
+    plan = {"fractions": [0.02], "seeds": seeds, "losses": losses}
     figure2 = {"datasets": {"digits": plan}, "training": {"steps": 40, "batch_size": 16}} | changes
     return {"suite": "s", "experiments": {"figure2": figure2}}
 
@@ -82,6 +89,73 @@ def test_a_loss_that_draws_resumes_to_the_same_numbers(folder):
         assert main(["run", "spec.yaml", "--out", out]) == 0
         for name in ("metrics.json", "history.csv"):
             assert (folder / out / name).read_bytes() == (folder / "whole" / name).read_bytes()
+
+
+def run_of(folder, loss, out, seeds_at_once, monkeypatch):
+    """Carry out twelve steps of three seeds, some trained together as on a GPU; return the exit code."""
+    losses = {loss: {"regularization": 0.05} if loss == "geometric_svm" else {}}
+    (spec,) = specs_of(losses, seeds=3, training={"steps": 12, "batch_size": 16})
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json")))
+    monkeypatch.setattr(figure2, "seeds_at_once", lambda spec, train, device: seeds_at_once)
+    return main(["run", "spec.yaml", "--out", out])
+
+
+@pytest.fixture
+def in_float64():
+    torch.set_default_dtype(torch.float64)
+
+
+@pytest.mark.parametrize("loss", figure2.LOSSES)
+def test_seeds_together_learn_what_each_learns_alone(folder, loss, monkeypatch, in_float64):
+    """Two at once, and the one left over: the same accuracies, and the same losses in the same order."""
+    found = {}
+    for at_once in (1, 2):
+        assert run_of(folder, loss, f"out-{at_once}", at_once, monkeypatch) == 0
+        out = folder / f"out-{at_once}"
+        found[at_once] = json.loads((out / "metrics.json").read_text()), pd.read_csv(out / "history.csv")
+    metrics, history = found[1]
+    assert metrics["seeds"] == [0, 1, 2]
+    assert history["loss"].nunique() == len(history) == 6, "seeds differ in initialisation and order"
+    assert found[2][0] == metrics
+    pd.testing.assert_frame_equal(found[2][1], history, rtol=1e-9)
+
+
+def test_seeds_together_resume_to_the_same_numbers(folder, monkeypatch):
+    class Stopping(GeometricSVM):
+        calls = 0
+
+        def __call__(self, *arguments):
+            Stopping.calls += 1
+            if Stopping.calls in stops:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__call__(*arguments)
+
+    stops = set()
+    monkeypatch.setitem(figure2.LOSSES, "geometric_svm", Stopping)
+    assert run_of(folder, "geometric_svm", "whole", 2, monkeypatch) == 0
+    assert Stopping.calls == 2 * 12
+    stops = {30, 40}  # in the first two seeds, and in the third
+    assert run_of(folder, "geometric_svm", "stopped", 2, monkeypatch) == 143
+    # With whom a seed began, it goes on.
+    assert run_of(folder, "geometric_svm", "stopped", 1, monkeypatch) == 143
+    assert run_of(folder, "geometric_svm", "stopped", 1, monkeypatch) == 0
+    for name in ("metrics.json", "history.csv"):
+        assert (folder / "stopped" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+
+
+def test_on_a_gpu_as_many_seeds_are_trained_together_as_fit_and_a_loss_of_ones_own_alone(monkeypatch):
+    gigabytes = SimpleNamespace(total_memory=80 * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gigabytes)
+    (spec,) = specs_of({"geometric_svm": {}}, training={"batch_size": 64})
+    mnist = Split(np.empty((60_000, 1, 28, 28), np.uint8), np.empty(60_000, np.int64))
+    gpu = torch.device("cuda")
+    assert 100 < figure2.seeds_at_once(spec, mnist, gpu) < 2000
+    gigabytes.total_memory = 10**6
+    assert figure2.seeds_at_once(spec, mnist, gpu) == 1
+    gigabytes.total_memory = 80 * 10**9
+    assert figure2.seeds_at_once(spec, mnist, torch.device("cpu")) == 1
+    (own,) = specs_of({"mine.py:Mine": {}})
+    assert figure2.seeds_at_once(own, mnist, gpu) == 1
 
 
 def test_the_table_says_what_was_measured_on(folder):

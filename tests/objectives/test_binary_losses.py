@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from nls.errors import UserError
-from nls.levelset import SampleNetwork, newton, project
+from nls.levelset import SampleNetwork, false_position, newton, project
+from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import small_convnet
 from nls.objectives import geometric_svm
 from nls.objectives.binary import CrossEntropy, Hinge, make_loss
@@ -69,7 +70,7 @@ def test_geometric_svm_equals_its_plain_form(device, monkeypatch):
     """Value and gradient, on a network of which part of the samples fall back; with and without active sets."""
     if device != "cpu":
         for module in (newton, geometric_svm):
-            monkeypatch.setattr(module, "rows_where", lambda flags: torch.arange(len(flags)))
+            monkeypatch.setattr(module, "rows_where", lambda flags, members=1: torch.arange(len(flags)))
     torch.manual_seed(1)
     network = small_convnet(1, 8, 8).double()
     with torch.no_grad():
@@ -86,6 +87,63 @@ def test_geometric_svm_equals_its_plain_form(device, monkeypatch):
     gradients = torch.autograd.grad(value, list(network.parameters()))
     for gradient, expected in zip(gradients, by_plain, strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
+
+
+def networks_apart(images):
+    """Networks whose projections end early, late, beyond the data and, the dead one, never."""
+    for seed, scale in enumerate((1, 20, 100, 0)):
+        torch.manual_seed(seed)
+        network = small_convnet(*images).double()
+        with torch.no_grad():
+            network[-1].weight.mul_(scale)
+        yield network
+
+
+@pytest.mark.parametrize("device", ["cpu", "as on a GPU"])
+@pytest.mark.parametrize("kind", [CrossEntropy, Hinge, partial(GeometricSVM, 0.3)])
+def test_networks_together_have_the_losses_and_gradients_of_each_alone(kind, device, monkeypatch):
+    if device != "cpu":
+        for module in (newton, geometric_svm):
+            monkeypatch.setattr(module, "rows_where", lambda flags, members=1: torch.arange(len(flags)))
+    networks = list(networks_apart((1, 8, 8)))
+    ensemble, together = Ensemble(networks), kind()
+    points = torch.rand(24, len(networks), 1, 8, 8, dtype=torch.float64)
+    labels = torch.where(torch.rand(24, len(networks)) < 0.5, -1.0, 1.0).double()
+    for _ in range(2):  # counts grow from call to call
+        found = together(ensemble, points.flatten(0, 1), labels.flatten())
+    found.sum().backward()
+    shares = []
+    for i, network in enumerate(networks):
+        alone = kind()
+        expected = [alone(network, points[:, i], labels[:, i]) for _ in range(2)][1]
+        expected.backward()
+        torch.testing.assert_close(found[i], expected, rtol=1e-12, atol=1e-12)
+        for stacked, parameter in zip(ensemble.parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(stacked.grad[i], parameter.grad, rtol=1e-9, atol=1e-12)
+        shares.append(getattr(alone, "fallback_share", None))
+    if isinstance(together, GeometricSVM):
+        assert together.fallback_shares == shares
+        assert any(0 < share < 1 for share in shares), shares
+        assert shares[-1] == 1, "a dead network has no level sets"
+
+
+def test_roots_of_networks_together_are_those_of_each_alone():
+    networks = list(networks_apart((1, 8, 8)))
+    start, end = torch.rand(2, 30, len(networks), 1, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        level = float(networks[1](start[:, 1]).median())
+    find = partial(false_position, level=level, tolerance=1e-9)
+    together = find(Ensemble(networks), start.flatten(0, 1), end.flatten(0, 1))
+    assert 0 < together.bracketed.sum() < len(together.bracketed)
+    for i, network in enumerate(networks):
+        alone = find(network, start[:, i], end[:, i])
+        torch.testing.assert_close(together.points.unflatten(0, (30, -1))[:, i], alone.points)
+        torch.testing.assert_close(together.bracketed.reshape(30, -1)[:, i], alone.bracketed)
+
+
+def test_networks_with_running_statistics_cannot_be_evaluated_together():
+    with pytest.raises(ValueError, match="running_mean"):
+        Ensemble([nn.BatchNorm2d(3)])
 
 
 def test_geometric_svm_measures_in_linf(samples):
