@@ -95,5 +95,8 @@ def growth(quick: bool, device: torch.device) -> Iterator[Growth]:
     yield growth_of("geometric SVM, loss and gradient", "images", (32, 64, 128), prepare, device)
     yield growth_of(
         "a run of Figure 2, 20 steps of cross-entropy", "seeds", (1, 2, 4) if quick else (1, 2, 4, 8),
-        lambda count: lambda: learn_seeds(SMOKE, "cross_entropy", list(range(count)), 20, device), device,
+        lambda count: lambda: learn_seeds(
+            SMOKE, "cross_entropy", list(range(count)), 20, device, together=device.type != "cpu"
+        ),
+        device,
     )  # fmt: skip

@@ -261,7 +261,7 @@ def _suite(report: Report) -> tuple[dict[str, Any], str]:
 
 
 def _seeds(report: Report) -> tuple[dict[str, Any], str]:
-    """Many seeds of Figure 2 in one run against runs of one seed each."""
+    """Seeds of Figure 2 trained together against one by one."""
     count, steps = (3, 4) if report.quick else (100, 100)
     found = []
     for name in ("cross_entropy", "geometric_svm"):
@@ -280,7 +280,7 @@ def _seeds(report: Report) -> tuple[dict[str, Any], str]:
         )
         for each in found
     ]
-    return {"seeds": found}, page.table(("loss", "seeds", "s in one run", "s one by one", "ratio"), cells)
+    return {"seeds": found}, page.table(("loss", "seeds", "s together", "s one by one", "ratio"), cells)
 
 
 def _traces(report: Report) -> tuple[dict[str, Any], str]:

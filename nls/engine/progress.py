@@ -21,10 +21,14 @@ class Progress:
     Args:
         heartbeat: file that holds the phase, its first step here, the step, the seconds since the phase began and
             since the process did; None for none.
+
+    Attributes:
+        seeds_together: how many seeds a loop of steps trains.
     """
 
     def __init__(self, heartbeat: Path | None = None) -> None:
         self.heartbeat = heartbeat
+        self.seeds_together = 1
         self._began = time.monotonic()
         self._text = ""
         self.name("preparation")

@@ -112,7 +112,8 @@ def _measure(kind: str, runs: Sequence[RunSpec], seconds: float, folder: Path) -
         watch = _watch(spec, seconds / 2, folder)
         if watch.total == 0:
             return Cost(kind, len(runs), reason=f"no training step began within {watch.limit:.0f} s")
-        steps = sum(watch.total * len(getattr(each, "seeds", [0])) for each in runs)
+        loops = (-(-len(getattr(each, "seeds", [0])) // watch.seeds_together) for each in runs)
+        steps = watch.total * sum(loops)
         found = Cost(kind, len(runs), seconds / 2, steps, at_least=True, made_up=made_up)
         if watch.times:
             return replace(found, step=watch.median(), at_least=False)

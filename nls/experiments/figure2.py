@@ -168,7 +168,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     while len(results) < len(spec.seeds):
         begun = saved.pop("training", None)
         count = len(begun["seeds"]) if begun else at_once
-        results += _learn(spec, spec.seeds[len(results) :][:count], train, test, run, results, begun)
+        results += learn(spec, spec.seeds[len(results) :][:count], train, test, run, results, begun)
         run.history.sort(key=lambda row: (spec.seeds.index(int(row["seed"])), row["step"]))
     majority = _majority(test, data.classes)
     return {
@@ -216,7 +216,7 @@ def _how_many(spec: Spec, at_once: int) -> str:
     return f"seeds that are trained together: {min(at_once, len(spec.seeds))}"
 
 
-def _learn(
+def learn(
     spec: Spec,
     seeds: Sequence[int],
     train: Split,
@@ -246,11 +246,11 @@ def _learn(
     parts |= {f"batches of seed {seed}": stream for seed, stream in zip(seeds, batches, strict=True)}
     if isinstance(loss_of, Stateful):
         parts["loss"] = loss_of
+    run.progress.seeds_together = len(seeds)
     start = 0
     if saved is None:
-        torch.manual_seed(
-            stream_seed(seeds[0], "loss")
-        )  # a loss of the user's may draw from torch's own stream
+        # A loss of the user's may draw from torch's own stream.
+        torch.manual_seed(stream_seed(seeds[0], "loss"))
     else:
         start = saved["step"]
         restore(parts, saved)

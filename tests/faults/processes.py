@@ -135,7 +135,7 @@ def _phase_of(frame: FrameType | None) -> str:
                 return "download"
             if file.endswith(("/meshing.py", "/octree.py", "/geometry/curves.py")):
                 return "meshing"
-            if name in ("fit", "train", "_learn") or (file.endswith("/figure1.py") and name == "run"):
+            if name in ("fit", "train", "learn") or (file.endswith("/figure1.py") and name == "run"):
                 return "evaluation" if found == "evaluation" else "training"
             if name in ("attack", "_accuracy", "curve_metrics", "smallest_margin", "steps_curve"):
                 found = "evaluation"
