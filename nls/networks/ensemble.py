@@ -39,7 +39,7 @@ class Ensemble(nn.Module):
         """Return the values of ``n`` turns of rows."""
         turns = points.unflatten(0, (-1, self.members))
         values = torch.vmap(self._one, in_dims=(0, 1), out_dims=1)(tuple(self.stacked), turns)
-        return cast(Tensor, values).flatten(0, 1)
+        return values.flatten(0, 1)
 
     def _one(self, parameters: Sequence[Tensor], points: Tensor) -> Tensor:
         named = dict(zip(self._names, parameters, strict=True))
