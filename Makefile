@@ -14,7 +14,7 @@ smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
 	@echo "The report: $(CURDIR)/reports/smoke/report.html"
 
 test: .venv/installed  ## run the tests
-	$(PYTEST) logical --durations 15 --ignore tests/faults --ignore tests/slurm
+	$(PYTEST) logical -rs --durations 15 --ignore tests/faults --ignore tests/slurm
 
 test-random: .venv/installed  ## try each property on 500 fresh examples, or on those of a SEED
 	$(PYTEST) logical -m hypothesis --hypothesis-profile random --hypothesis-seed $(SEED)

@@ -12,12 +12,12 @@ from matplotlib.gridspec import SubplotSpec
 from nls.errors import UserError
 from nls.reporting.render import Image, View, render
 from nls.reporting.runs import Evidence, RunRecord
+from nls.reporting.view3d import Panel, view_page
 
 # Names of Table 2's methods in the figure's order: the rival, ours.
 _METHODS = ("atlasnet-25", "levelset")
 _TITLES = {"atlasnet-25": "AtlasNet, 25 patches", "levelset": "ours"}
 _SIZE = (420, 620)
-_COLOUR = np.array([158, 201, 232, 255], dtype=np.uint8)
 
 
 def surfaces(evidence: Evidence) -> Figure:
@@ -76,9 +76,7 @@ def bodies(evidence: Evidence) -> Figure:
     for axis, row in zip(axes.flat, rows, strict=False):
         mesh = _mesh(row.directory / "mesh.ply")
         axis.imshow(render(View.of(np.asarray(mesh.vertices)), _SIZE, mesh=mesh))
-        assert row.metrics is not None
-        distance = 1e3 * row.metrics["chamfer_l2"]
-        axis.set_title(f"{row.spec['scan']:03d}: Chamfer L2 {distance:.2f} mm", fontsize="small")
+        axis.set_title(f"{row.spec['scan']:03d}: Chamfer L2 {_millimetres(row):.2f} mm", fontsize="small")
     return figure
 
 
@@ -110,26 +108,39 @@ def curves(evidence: Evidence) -> Figure:
 
 
 def view(evidence: Evidence) -> str:
-    """Return a page that turns and zooms our first mesh in any browser; all of its code is inside.
+    """Return a page with the input, each method's mesh of the first scan and the truth, in 3D under one camera.
 
     Raises:
         UserError: there is no complete run of Table 2.
     """
-    from trimesh.viewer.notebook import scene_to_html
-
     found = _first_scan(evidence)
     if not found:
         raise UserError(
             f"suite {evidence.suite} has no complete run of Table 2 to show: run snakemake table2"
         )
-    run = found.get(_METHODS[-1], next(iter(found.values())))
-    mesh = _mesh(run.directory / "mesh.ply")
-    shown = trimesh.Trimesh(
-        mesh.vertices, mesh.faces, face_colors=np.tile(_COLOUR, (len(mesh.faces), 1)), process=False
-    )
-    title = f"{run.spec['name']}, scan {run.spec['scan']:03d}"
-    page = scene_to_html(trimesh.Scene(shown))
-    return page.replace("<title>trimesh: threejs viewer</title>", f"<title>{title}</title>")
+    names = [*(name for name in _METHODS if name in found), *(name for name in found if name not in _METHODS)]
+    shown = [name for name in names if name in _METHODS] or names[:1]
+    any_run = found[names[0]]
+    points = _points(any_run.directory)
+    panels = [Panel("input", f"{len(points):,} points", points)]
+    panels += [
+        Panel(
+            _TITLES.get(name, name),
+            f"Chamfer L2 {_millimetres(found[name]):.2f} mm",
+            _mesh(found[name].directory / "mesh.ply"),
+            name in shown,
+        )
+        for name in names
+    ]
+    if (any_run.directory / "truth.ply").exists():
+        panels.append(Panel("ground truth", "", _mesh(any_run.directory / "truth.ply")))
+    return view_page(f"{any_run.spec['data']}, scan {any_run.spec['scan']:03d}", panels)
+
+
+def _millimetres(run: RunRecord) -> float:
+    """Return the Chamfer distance (L2) of a run whose lengths are metres."""
+    assert run.metrics is not None
+    return 1e3 * float(run.metrics["chamfer_l2"])
 
 
 def face_view(vertices: Float[np.ndarray, "n 3"]) -> View:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,18 +16,18 @@ _SOURCED = re.compile(r"^(?P<measure>.+) \((?P<source>paper|reference|here)\)$")
 _NAMES = ("dataset", "network", "method", "eps_train")
 
 
-def overview(evidence: Evidence, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+def overview(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
     """Return one line for every figure that the paper has too, and for every claim that its text makes.
 
     Args:
         evidence: the suite.
-        folder: where its tables lie as CSV.
+        tables: those that were made, by name, as text.
 
     Returns:
         Columns ``figure, paper, reference, here, agrees``; and how to read them.
     """
-    lines = [line for name in _TABLES for line in _figures(evidence, folder, name)]
-    lines += [line for name in _TABLES for line in _claims(folder, name)]
+    lines = [line for name in _TABLES for line in _figures(evidence, tables.get(name), name)]
+    lines += [line for name in _TABLES for line in _claims(tables.get(f"{name}-differences"), name)]
     frame = pd.DataFrame(lines, columns=["figure", "paper", "reference", "here", "agrees"]).fillna("")
     return frame, [
         "A figure agrees if it is within one standard deviation (the paper's or ours) of the paper's, or within 0.5 "
@@ -37,8 +36,9 @@ def overview(evidence: Evidence, folder: Path) -> tuple[pd.DataFrame, list[str]]
     ]
 
 
-def _figures(evidence: Evidence, folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    frame = _read(folder / f"{name}.csv")
+def _figures(evidence: Evidence, frame: pd.DataFrame | None, name: str) -> Iterator[dict[str, Any]]:
+    if frame is None:
+        return
     found = [match for column in frame.columns if (match := _SOURCED.match(column))]
     measures = dict.fromkeys(match["measure"] for match in found if match["source"] == "paper")
     alike = _same_data(evidence, name)
@@ -52,14 +52,14 @@ def _figures(evidence: Evidence, folder: Path, name: str) -> Iterator[dict[str, 
                 yield {"figure": f"{_title(name)}: {label}, {measure}"} | cells | {"agrees": agrees}
 
 
-def _claims(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    for row in _read(folder / f"{name}-differences.csv").to_dict("records"):
+def _claims(frame: pd.DataFrame | None, name: str) -> Iterator[dict[str, Any]]:
+    for row in [] if frame is None else frame.to_dict("records"):
         if row.get("claim"):
-            place = " ".join(row[column] for column in ("dataset", "network") if row.get(column))
+            place = "".join(f"{row[column]} " for column in ("dataset", "network") if row.get(column))
             relation = row["claim"].removeprefix("ours ")
             verdict = row.get("verdict (here)") or row.get("verdict (reference)")
             yield {
-                "figure": f"{_title(name)}: {place} {row['ours']} {relation} {row['other']}, {row['measure']}",
+                "figure": f"{_title(name)}: {place}{row['ours']} {relation} {row['other']}, {row['measure']}",
                 "paper": _signed(row.get("difference (paper)", "")),
                 "reference": _told(row, "reference"),
                 "here": _told(row, "here"),
@@ -97,13 +97,6 @@ def _mean_and_deviation(text: str) -> tuple[float, float]:
 def _same_data(evidence: Evidence, name: str) -> bool:
     """Return whether the suite's runs are on the paper's data: Table 2 is on scans of FAUST."""
     return name != "table2" or any(run.spec.get("data") == "faust" for run in evidence.here("table2"))
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """Return a table as text; an empty one if it was not made or has no rows."""
-    if not path.exists() or not path.read_text(encoding="utf-8").strip():
-        return pd.DataFrame()
-    return pd.read_csv(path, keep_default_na=False, dtype=str)
 
 
 def _title(name: str) -> str:

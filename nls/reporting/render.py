@@ -62,7 +62,7 @@ def render(
     try:
         if mesh is not None:
             plotter.add_mesh(
-                _poly(mesh),
+                poly(mesh),
                 color=SURFACE,
                 smooth_shading=True,
                 specular=0.2,
@@ -75,7 +75,7 @@ def render(
                 point_size=2.0 if len(points) > 1000 else 7.0,
             )
         for sheet, color in zip(sheets, (SURFACE, OTHER), strict=False):
-            plotter.add_mesh(_poly(sheet), color=color, opacity=0.5, smooth_shading=True)
+            plotter.add_mesh(poly(sheet), color=color, opacity=0.5, smooth_shading=True)
         for curve in curves:
             plotter.add_mesh(_tube(curve, view.height / 300), color="black")
         _aim(plotter, view)
@@ -124,7 +124,8 @@ def _aim(plotter: Any, view: View) -> None:
     plotter.renderer.ResetCameraClippingRange()
 
 
-def _poly(mesh: trimesh.Trimesh) -> Any:
+def poly(mesh: trimesh.Trimesh) -> Any:
+    """Return a mesh as VTK has it."""
     import pyvista
 
     faces = np.hstack([np.full((len(mesh.faces), 1), 3), mesh.faces])

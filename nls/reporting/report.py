@@ -1,24 +1,29 @@
-"""The report: one page that holds a suite's figures, tables, captions and provenance, and needs no network."""
+"""The report: one page with a suite's figures, tables and where they come from, which asks for nothing outside."""
 
-import base64
 import html
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 from docutils.core import publish_parts
 
 from nls.engine.files import write_text
 from nls.engine.finished import HISTORY, METRICS, PROVENANCE, SPEC
+from nls.reporting.made import Experiment
 from nls.reporting.overview import counted, overview
 from nls.reporting.products import FIGURES, TABLES
 from nls.reporting.runs import REPORTS, Evidence
+from nls.reporting.style import FORMATS
 
-# The paper's own order, then what it does not have; what belongs to one experiment stands together.
-_ORDER = ("figure1", "figure2", "table1", "blackbox", "table2", "figure3", "universality")
+# The paper's own order; what it does not have comes after.
+_ORDER = ("figure1", "figure2", "table1", "blackbox", "table2", "table2-time", "figure3", "universality")
 # How the page marks what the overview says of a figure or a claim.
 _VERDICTS = {"agrees": "good", "reproduced": "good", "differs": "bad", "not reproduced": "bad"}
+# Signs that may stand as they are in an address within double quotes.
+_PLAIN = " /:;=,+()-.'@!*"
 CAPTIONS = resources.files("nls.reporting") / "captions"
 
 
@@ -31,22 +36,20 @@ def write_report(suite: str) -> Path:
     evidence = Evidence(suite)
     evidence.require_suite()
     folder = REPORTS / suite
-    names = sorted(
-        (name for name in dict.fromkeys((*TABLES, *FIGURES)) if _made(folder, name)),
-        key=lambda name: next(
-            (place for place, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER)
-        ),
-    )
-    sections = [_section(folder, name) for name in names]
-    experiments = sorted(path.name for path in (evidence.results / suite / "specs").iterdir())
+    found = {path.name for path in (evidence.results / suite / "specs").iterdir()}
+    experiments = [Experiment(name, evidence.here(name)) for name in sorted(found, key=_place)]
+    tables = {name: _read(folder / f"{name}.csv") for name in TABLES if (folder / f"{name}.csv").exists()}
+    sections = _products_by_section(folder, [each.name for each in experiments])
     page = resources.files("nls.reporting").joinpath("page.html").read_text(encoding="utf-8")
     for key, value in {
         "suite": html.escape(suite),
-        "contents": _contents(names),
-        "overview": _overview(evidence, folder),
-        "sections": "\n".join(sections),
-        "runs": _runs(evidence, experiments),
-        "machine": _machine(evidence, experiments),
+        "contents": _contents(sections),
+        "overview": _overview(evidence, tables),
+        "sections": "\n".join(
+            _section(folder, name, products, tables, experiments) for name, products in sections.items()
+        ),
+        "runs": _runs(experiments),
+        "machine": _machine(experiments),
     }.items():
         page = page.replace(f"{{{{ {key} }}}}", value)
     path = folder / "report.html"
@@ -54,58 +57,127 @@ def write_report(suite: str) -> Path:
     return path
 
 
-def _contents(names: list[str]) -> str:
-    titles = {"overview": "Overview"} | {name: _title(name) for name in names} | {"runs": "Runs"}
+def _place(name: str) -> int:
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
+def _read(path: Path) -> pd.DataFrame | str:
+    """Return a table as text, without rows if no run is complete; or why its files cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        path.with_suffix(".md").read_text(encoding="utf-8")
+        return (
+            pd.read_csv(path, keep_default_na=False, dtype=str) if text.strip() else pd.DataFrame(dtype=str)
+        )
+    except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
+        return str(error).splitlines()[0]
+
+
+def _products_by_section(folder: Path, experiments: Iterable[str]) -> dict[str, list[str]]:
+    """Return the products that were made by the experiment they are named after, in the page's order."""
+    sections: dict[str, list[str]] = {name: [] for name in experiments}
+    for name in dict.fromkeys((*TABLES, *FIGURES)):
+        if (folder / f"{name}.svg").exists() or (folder / f"{name}.csv").exists():
+            sections.setdefault(name if name in sections else name.partition("-")[0], []).append(name)
+    return {
+        name: sorted(sections[name], key=lambda product: product != name)
+        for name in sorted(sections, key=_place)
+        if sections[name]
+    }
+
+
+def _contents(sections: Iterable[str]) -> str:
+    titles = {"overview": "Overview"} | {name: _title(name) for name in sections} | {"runs": "Runs"}
     return "".join(f'<li><a href="#{name}">{html.escape(title)}</a></li>' for name, title in titles.items())
 
 
-def _overview(evidence: Evidence, folder: Path) -> str:
-    frame, notes = overview(evidence, folder)
+def _overview(evidence: Evidence, tables: dict[str, pd.DataFrame | str]) -> str:
+    frame, notes = overview(
+        evidence, {name: table for name, table in tables.items() if isinstance(table, pd.DataFrame)}
+    )
     summary = f"<p>{html.escape(counted(frame))}</p>"
     if frame.empty:
         return summary
-    rows = frame.to_html(index=False, border=0, classes="data", escape=True)
+    rows = _rows(frame, "all figures that the paper has too")
     for verdict, kind in _VERDICTS.items():
         rows = rows.replace(f"<td>{verdict}</td>", f'<td><span class="verdict {kind}">{verdict}</span></td>')
-    return f'{summary}<div class="scroll" tabindex="0">{rows}</div>{_listed(notes)}'
+    return f"{summary}{rows}{_listed(notes)}"
 
 
-def _made(folder: Path, name: str) -> bool:
-    return (folder / f"{name}.png").exists() or (folder / f"{name}.csv").exists()
-
-
-def _section(folder: Path, name: str) -> str:
+def _section(
+    folder: Path,
+    name: str,
+    products: Sequence[str],
+    tables: dict[str, pd.DataFrame | str],
+    experiments: Sequence[Experiment],
+) -> str:
+    """Return an experiment's figures, tables, settings and runs; the first product gives the section its title."""
     parts = [f'<section id="{name}"><h2><a href="#{name}">{html.escape(_title(name))}</a></h2>']
-    picture, table = folder / f"{name}.png", folder / f"{name}.csv"
+    for product in products:
+        if product != name:
+            parts.append(f'<h3 id="{product}">{html.escape(_title(product))}</h3>')
+        parts += [_figure(folder, product), _caption(product)]
+        if product in tables:
+            parts.append(_table(folder / f"{product}.csv", tables[product]))
+    own = [each for each in experiments if each.name == name]
+    read = {experiment for product in products for experiment in _sources(product)} - {name}
+    parts += [_made(each) for each in own]
+    parts += [
+        f'<p class="quiet">Made from the runs of <a href="#{other}-made">{other}</a> too.</p>'
+        for other in sorted(read & {each.name for each in experiments})
+    ]
+    return "\n".join([*parts, "</section>"])
+
+
+def _sources(product: str) -> tuple[str, ...]:
+    return tuple(
+        experiment
+        for products in (TABLES, FIGURES)
+        if product in products
+        for experiment in products[product].experiments
+    )
+
+
+def _figure(folder: Path, name: str) -> str:
+    picture, page = folder / f"{name}.svg", folder / f"{name}.html"
+    parts = []
     if picture.exists():
-        data = base64.b64encode(picture.read_bytes()).decode()
-        parts.append(f'<img alt="{html.escape(_title(name))}" src="data:image/png;base64,{data}">')
-    page = folder / f"{name}.html"
+        # An image of its own: pictures inside the page would share the names of their parts.
+        data = quote(picture.read_text(encoding="utf-8"), safe=_PLAIN)
+        links = " · ".join(f'<a href="{name}.{ending}">{ending.upper()}</a>' for ending in FORMATS)
+        parts.append(
+            f'<img alt="{html.escape(_title(name))}" src="data:image/svg+xml,{data}">'
+            f'<p class="files">{links}</p>'
+        )
     if page.exists():
         inside = html.escape(page.read_text(encoding="utf-8"))
         parts.append(
             f'<iframe title="{html.escape(_title(name))}, in 3D" class="view" srcdoc="{inside}"></iframe>'
         )
-    parts.append(_caption(name))
-    if table.exists():
-        parts.append(_table(table))
-    return "\n".join([*parts, "</section>"])
+    return "\n".join(parts)
 
 
-def _table(path: Path) -> str:
-    try:
-        text, page = (path.with_suffix(ending).read_text(encoding="utf-8") for ending in (".csv", ".md"))
-        rows = "<p>No run is complete.</p>"
-        if text.strip():
-            rows = pd.read_csv(path, keep_default_na=False, dtype=str).to_html(
-                index=False, border=0, classes="data", escape=True
-            )
-            rows = f'<div class="scroll" tabindex="0">{rows}</div>{_copies(path)}'
-    except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
-        reason = html.escape(str(error).splitlines()[0])
-        return f"<p>The table's files cannot be read ({reason}); run nls table {path.stem} again.</p>"
-    notes = [line for line in page.splitlines() if line.startswith("- ")]
-    return rows + _listed([note[2:] for note in notes])
+def _table(path: Path, table: pd.DataFrame | str) -> str:
+    if isinstance(table, str):
+        return f"<p>The table's files cannot be read ({html.escape(table)}); run nls table {path.stem} again.</p>"
+    rows = "<p>No run is complete.</p>"
+    if len(table.columns):
+        rows = _rows(table, _title(path.stem)) + _copies(path)
+    lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    return rows + _listed([line[2:] for line in lines if line.startswith("- ")])
+
+
+def _rows(table: pd.DataFrame, name: str) -> str:
+    """Return a table whose heads sort it."""
+    rows = table.to_html(index=False, border=0, classes="data", escape=True)
+    # pandas aligns heads by an attribute that HTML no longer has.
+    rows = rows.replace(' border="0"', "").replace(' style="text-align: right;"', "")
+    return _scrolling(rows, f"Table: {name}")
+
+
+def _scrolling(table: str, name: str) -> str:
+    """Return a table that a narrow screen scrolls alone, by the keyboard too."""
+    return f'<div class="scroll" role="region" aria-label="{html.escape(name)}" tabindex="0">{table}</div>'
 
 
 def _copies(path: Path) -> str:
@@ -130,7 +202,7 @@ def _title(name: str) -> str:
 
 
 def _caption(name: str) -> str:
-    return publish_parts("\n".join(_caption_lines(name)[1:]), writer="html5")["body"]
+    return publish_parts("\n".join(_caption_lines(name)[1:]), writer="html5")["fragment"]
 
 
 def _caption_lines(name: str) -> list[str]:
@@ -140,58 +212,85 @@ def _caption_lines(name: str) -> list[str]:
     return [title, *text]
 
 
-def _runs(evidence: Evidence, experiments: list[str]) -> str:
-    """Return how many runs of each experiment are complete, their time and files, and why the others are missing."""
-    rows, missing, files = [], [], []
-    for experiment in experiments:
-        complete = evidence.complete(experiment)
-        times = {record.directory: record.provenance["wall_seconds"] for record in complete}
-        asked = len(evidence.here(experiment))
-        rows.append(
-            f"<tr><td>{experiment}</td><td>{len(complete)} of {asked}</td>"
-            f"<td>{sum(times.values()) / 60:.1f}</td></tr>"
-        )
-        listed = "".join(_files_of(path, seconds) for path, seconds in times.items())
-        files.append(
-            f"<details><summary>{experiment}: files of each run</summary><ul>{listed}</ul></details>"
-        )
-        missing += [
-            f"<li>{record.directory}: {html.escape(record.missing_because or '')}</li>"
-            for record in evidence.missing(experiment)
-        ]
-    table = (
-        "<table><tr><th>experiment</th><th>runs</th><th>minutes of all runs</th></tr>"
-        f"{''.join(rows)}</table>{''.join(files)}"
+def _made(experiment: Experiment) -> str:
+    """Return an experiment's settings and its runs, with links to the files of each, folded away."""
+    summary = f"{len(experiment.complete)} of {len(experiment.runs)} runs"
+    if experiment.complete:
+        summary += f", {experiment.seconds / 60:.1f} min, {', '.join(experiment.devices)}"
+    settings = "".join(
+        f"<tr><th scope='row'>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>"
+        for key, value in experiment.settings().items()
     )
-    return table + (f"<p>Missing runs:</p><ul>{''.join(missing)}</ul>" if missing else "")
+    runs = "".join(
+        f"<tr><th scope='row'>{html.escape(run.directory.name)}</th>"
+        f"<td>{run.provenance['wall_seconds']:.0f}</td><td>{_files_of(run.directory)}</td></tr>"
+        for run in experiment.complete
+    )
+    return (
+        f'<details class="made" id="{experiment.name}-made">'
+        f"<summary>How it was made: {html.escape(summary)}</summary>"
+        + _scrolling(
+            '<table><thead><tr><th scope="col">setting</th><th scope="col">value</th></tr></thead>'
+            f"<tbody>{settings}</tbody></table>",
+            f"Settings of {experiment.name}",
+        )
+        + _scrolling(
+            '<table><thead><tr><th scope="col">run</th><th scope="col">seconds</th><th scope="col">files</th></tr>'
+            f"</thead><tbody>{runs}</tbody></table>",
+            f"Runs of {experiment.name}",
+        )
+        + f"</details>{_missing(experiment)}"
+    )
 
 
-def _files_of(directory: Path, seconds: float) -> str:
-    """Return a run with links to its settings, log and provenance, relative to the report."""
-    links = " · ".join(
+def _files_of(directory: Path) -> str:
+    """Return links to a run's settings, log and provenance, relative to the report."""
+    return " · ".join(
         f'<a href="../../{html.escape((directory / name).as_posix())}">{name}</a>'
         for name in (SPEC, METRICS, HISTORY, PROVENANCE, "run.log")
     )
-    return f"<li>{html.escape(directory.name)} ({seconds:.0f} s): {links}</li>"
 
 
-def _machine(evidence: Evidence, experiments: list[str]) -> str:
+def _missing(experiment: Experiment) -> str:
+    items = "".join(
+        f"<li>{html.escape(f'{run.directory}: {run.missing_because}')}</li>" for run in experiment.missing
+    )
+    return f"<p>Missing runs:</p><ul>{items}</ul>" if items else ""
+
+
+def _runs(experiments: Sequence[Experiment]) -> str:
+    """Return how many runs of each experiment are complete, their time and their devices."""
+    rows = "".join(
+        f"<tr><td>{each.name}</td><td>{len(each.complete)} of {len(each.runs)}</td>"
+        f"<td>{each.seconds / 60:.1f}</td><td>{html.escape(', '.join(each.devices))}</td></tr>"
+        for each in experiments
+    )
+    heads = "".join(
+        f'<th scope="col">{name}</th>' for name in ("experiment", "runs", "minutes of all runs", "device")
+    )
+    return _scrolling(f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>", "Runs")
+
+
+def _machine(experiments: Sequence[Experiment]) -> str:
     """Return the commits, devices and packages of the runs, with how many runs have each."""
-    found = [record.provenance for name in experiments for record in evidence.complete(name)]
-    packages = [f"{name} {version}" for one in found for name, version in one["packages"].items()]
+    found = [run.provenance for each in experiments for run in each.complete]
     groups = {
         "commit": [str(one["commit"]) for one in found],
         "device": [f"{one['device']['name']} ({one['device']['type']})" for one in found],
         "python": [one["python"] for one in found],
-        "packages": packages,
+        "packages": [f"{name} {version}" for one in found for name, version in one["packages"].items()],
         "notes": [note for one in found for note in one["notes"]],
     }
     rows = "".join(
-        f"<tr><td>{name}</td><td>{'<br>'.join(_counted(values, len(found)))}</td></tr>"
+        f"<tr><th scope='row'>{name}</th><td>{'<br>'.join(_counted(values, len(found)))}</td></tr>"
         for name, values in groups.items()
         if values
     )
-    return f"<table>{rows}</table>"
+    return (
+        _scrolling(f"<table><tbody>{rows}</tbody></table>", "Machines")
+        if rows
+        else "<p>No run is complete.</p>"
+    )
 
 
 def _counted(values: list[str], total: int) -> list[str]:
