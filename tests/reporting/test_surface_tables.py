@@ -1,3 +1,8 @@
+import base64
+import gzip
+import json
+import re
+
 import matplotlib
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from nls.errors import UserError
 from nls.reporting import figure3, table2, table2_time
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence
+from nls.reporting.view3d import Panel, view_page
 
 matplotlib.use("Agg")
 
@@ -78,9 +84,44 @@ def test_pictures_and_the_page_that_needs_no_network(tmp_path):
     assert len(figure3.surfaces(evidence).axes) == 4 + 3 + 3
     assert "4.00 mm" in figure3.bodies(evidence).axes[0].get_title()
     page = figure3.view(evidence)
-    assert "levelset, scan 003" in page
+    assert "scan 003</title>" in page
     assert 'src="http' not in page
     assert 'href="http' not in page
+    views = data_of(page)["views"]
+    assert [view["name"] for view in views] == ["input", "AtlasNet, 25 patches", "ours", "ground truth"]
+    assert views[2]["figures"] == "Chamfer L2 4.00 mm"
+
+
+def data_of(page):
+    packed = re.search(r'<script type="text/plain" id="data">(.*?)</script>', page)[1]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+def test_views_in_3d_share_a_box_and_large_meshes_are_simplified():
+    ball = trimesh.creation.icosphere(5)  # 20,480 faces
+    ball.apply_translation((3, 0, 0))
+    page = view_page(
+        "t", [Panel("ball", "", ball), Panel("points", "", np.eye(3).repeat(9000, axis=0), False)]
+    )
+    data = data_of(page)
+    mesh, points = (view["trace"] for view in data["views"])
+    assert [view["shown"] for view in data["views"]] == [True, False]
+
+    def column(trace, name):
+        kind = {"f4": np.float32, "u4": np.uint32}[trace[name]["dtype"]]
+        return np.frombuffer(base64.b64decode(trace[name]["bdata"]), kind)
+
+    faces = np.stack([column(mesh, name) for name in "ijk"], axis=1)
+    vertices = np.stack([column(mesh, name) for name in "xyz"], axis=1)
+    assert 11_000 < len(faces) <= 12_000
+    assert faces.max() < len(vertices)
+    # Still the ball: y has become z.
+    assert np.linalg.norm(vertices - (3, 0, 0), axis=1) == pytest.approx(np.ones(len(vertices)), abs=0.01)
+    assert 6000 < len(column(points, "x")) <= 8000
+    assert data["scene"]["xaxis"]["range"] == pytest.approx([0, 4], abs=1e-6)
+    assert data["scene"]["zaxis"]["range"] == pytest.approx([-1, 1], abs=1e-6)
+    assert data["scene"]["aspectratio"]["x"] == 1
+    assert data["scene"]["aspectratio"]["z"] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_renders_the_mesh_where_the_camera_looks():
