@@ -39,9 +39,17 @@ exclude_patterns = [
 ]
 
 SECTIONS = {
-    "Understand": ["docs/few_images", "docs/robustness", "docs/surfaces", "docs/theorem1"],
-    "Run": ["docs/cluster", "docs/data", "docs/faults", "config/README"],
-    "Look up": ["docs/benchmarks", "docs/api", "CONTRIBUTING", "CHANGELOG"],
+    "Begin": ["docs/start", "docs/example", "docs/glossary"],
+    "Understand": [
+        "docs/mathematics",
+        "docs/few_images",
+        "docs/robustness",
+        "docs/surfaces",
+        "docs/theorem1",
+    ],
+    "Add your own": ["docs/add_method", "docs/add_model", "docs/add_dataset", "docs/add_scan"],
+    "Run": ["docs/running", "docs/data", "docs/faults", "config/README"],
+    "Look up": ["docs/reproduced", "docs/benchmarks", "docs/api", "CONTRIBUTING", "CHANGELOG"],
 }
 
 myst_enable_extensions = ["dollarmath"]

@@ -195,7 +195,7 @@ def _workspace(folder: Path, config: Path) -> Workspace:
 
 
 def _submit(workspace: Workspace, *targets: str) -> subprocess.Popen[str]:
-    """Start Snakemake as docs/cluster.md says, with the waits of a cluster shortened."""
+    """Start Snakemake as docs/running.md says, with the waits of a cluster shortened."""
     with (workspace.folder / "snakemake.log").open("w") as output:
         return workspace.snakemake(
             *targets, "--workflow-profile", "workflow/profiles/slurm",

@@ -1,6 +1,8 @@
 """The built wheel works in an environment of its own, outside the checkout."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pages import blocks, carry_out, commands
 
 from nls.networks.classifiers import build_classifier
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.workflow
+
+ROOT = Path(__file__).parents[2]
 FACTORY = """
 from nls.networks.classifiers import build_classifier
 
@@ -25,7 +30,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def nls(tmp_path_factory):
-    """Return a function that runs the wheel's ``nls`` in a folder."""
+    """Return a function that runs the wheel's ``nls``, or another program of its environment, in a folder."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     shutil.copytree(ROOT / "nls", source / "nls", ignore=shutil.ignore_patterns("__pycache__"))
@@ -43,9 +48,13 @@ def nls(tmp_path_factory):
     python = folder / "venv/bin/python"
     subprocess.run([*pip, "--python", python, "install", "--no-deps", wheel], check=True)
 
-    def run(place, *words):
-        words = [folder / "venv/bin/nls", *words]
-        return subprocess.run(words, cwd=place, capture_output=True, text=True)
+    def run(place, *words, program=("nls",)):
+        words = [folder / "venv/bin" / program[0], *program[1:], *words]
+        path = f"{folder / 'venv/bin'}{os.pathsep}{os.environ['PATH']}"
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+            "PATH": path
+        }
+        return subprocess.run(words, cwd=place, capture_output=True, text=True, env=environment)
 
     run.packages = packages
     return run
@@ -105,3 +114,25 @@ def test_the_report_has_its_captions(nls, tmp_path):
     done = nls(tmp_path, "report", "--suite", "small")
     assert done.returncode == 0, done.stderr
     assert "Figure 1: decision boundaries" in (tmp_path / "reports/small/report.html").read_text()
+
+
+def test_the_worked_example_is_a_new_row_of_the_smoke_table(nls, smoke, tmp_path):
+    """As docs/add_method.md says, in a folder that holds the results of the small suite's Table 1."""
+    page = ROOT / "docs/add_method.md"
+    carry_out(page, tmp_path)
+    row = blocks(page, "yaml")[0].text
+    head, end, tail = (ROOT / "config/smoke.yaml").read_text().partition("    attacks:\n      digits:\n")
+    (tmp_path / "my_suite.yaml").write_text(head + row + end + tail)
+    for part in ("results/smoke/specs", "results/smoke/table1", "results/smoke/blackbox", "data/digits"):
+        shutil.copytree(smoke / part, tmp_path / part)
+    words = next(words for _, words in commands(page) if "my_suite.yaml" in words)
+    # Of the target's files the table alone, which needs all of its runs.
+    words = words.replace(" table1 ", " reports/smoke/table1.csv ").split()
+    snakemake = ("python", "-m", words[0])
+    done = nls(tmp_path, *words[1:], "--snakefile", ROOT / "Snakefile", program=snakemake)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.count("nls run ") == 1, done.stderr
+    table = (tmp_path / "reports/smoke/table1.md").read_text()
+    assert len(re.findall(r"convnet-small", table)) == 7
+    (mine,) = [line for line in table.splitlines() if "my_method" in line]
+    assert len(re.findall(r"\d+\.\d", mine)) > 5

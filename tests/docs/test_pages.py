@@ -1,0 +1,170 @@
+"""What the pages say holds: commands exist, settings are allowed, links resolve, figures are those of the runs."""
+
+import contextlib
+import io
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from pages import PAGES, ROOT, blocks, carry_out, commands
+from snakemake.cli import get_argument_parser
+
+from nls.cli import _parser
+from nls.experiments import RECIPES, load_suite
+from nls.reporting import table1, table2
+from nls.reporting.runs import Evidence
+
+README = ROOT / "README.md"
+MAKE_TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+# What is no part of the project.
+OTHER_PROGRAMS = {".", "cat", "cd", "conda", "cp", "git", "ls", "pip", "tmux", "wait"}
+SNAKEMAKE = get_argument_parser()
+
+
+def parsed(parser, words):
+    """Parse as on a command line; what is wrong is the message of an AssertionError."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+            return parser.parse_args(words)
+    except SystemExit as stop:
+        if stop.code:
+            raise AssertionError(told.getvalue()) from stop
+        return None
+
+
+def check_command(page, words):
+    match words:
+        case ["nls", *rest]:
+            parsed(_parser(), rest)
+        case ["snakemake", *rest]:
+            arguments = parsed(SNAKEMAKE, rest)
+            assert {*arguments.targets} <= {*RECIPES, "report"}
+            own = {block.file for block in blocks(page)} | {"my_suite.yaml"}
+            assert all((ROOT / path).exists() or str(path) in own for path in arguments.configfile or ())
+            assert (ROOT / (arguments.workflow_profile or ".")).exists()
+        case ["make", *targets]:
+            assert {*targets} <= MAKE_TARGETS
+        case ["python", "-m", module, *_]:
+            path = ROOT / module.replace(".", "/")
+            assert module == "pip" or path.with_suffix(".py").exists() or (path / "__main__.py").exists()
+        case ["python" | "pytest", path, *_]:
+            assert (ROOT / path).exists()
+        case _:
+            assert words[0] in OTHER_PROGRAMS, f"what is {words[0]}?"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_exists(page):
+    for block, command in commands(page):
+        # Variables before a command, and the & behind it, are the shell's.
+        words = shlex.split(
+            re.sub(r"^(\w+=\S+ )+|\s*&$", "", command.replace("<this repository>", "REPOSITORY"))
+        )
+        try:
+            check_command(page, words)
+        except AssertionError as wrong:
+            raise AssertionError(f"{block}: {command}: {wrong}") from wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_says_what_it_is(page):
+    """A block without a language, or an indented one, would be neither coloured nor tested."""
+    assert {block.language for block in blocks(page)} <= {
+        "bash",
+        "bibtex",
+        "eval-rst",
+        "math",
+        "python",
+        "text",
+        "yaml",
+    }
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert not re.search(r"\n\n {4}(?![ *-])\S", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_is_allowed(page, tmp_path, monkeypatch):
+    """Whole configs load; the page's other files are there. Parts of a config are YAML."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.csv").write_text("scan,truth,name\npairs.csv,,torus\n")
+    for block in blocks(page, "yaml"):
+        values = yaml.safe_load(re.sub(r"\*[\w-]+", "null", textwrap.dedent(block.text)))
+        assert values, block
+        if block.file:
+            load_suite(yaml.safe_load(block.text), str(block))
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {path}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {path}#{anchor}"
+
+
+def anchors(page):
+    """Return the anchors that a code host gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    carry_out(README, tmp_path)
+    assert capsys.readouterr().out.strip().endswith("True 1")
+
+
+def test_start_has_the_readmes_examples():
+    here, there = (
+        {re.sub(r"\s+#.*", "", block.text) for block in blocks(page, "python") if not block.file}
+        for page in (ROOT / "docs/start.md", README)
+    )
+    assert here == there
+
+
+def test_every_config_has_its_line():
+    configs = {path.name for path in (ROOT / "config").glob("*.yaml")}
+    section = README.read_text().split("## Which config")[1].split("##")[0]
+    assert configs == set(re.findall(r"`config/(\w+\.yaml)`", section))
+
+
+def test_the_notebook_runs_and_carries_no_outputs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    session: dict[str, object] = {}
+    cells = nbformat.read(ROOT / "docs/example.ipynb", as_version=4).cells
+    for number, cell in enumerate(cell for cell in cells if cell.cell_type == "code"):
+        assert not cell.outputs
+        exec(compile(cell.source, f"example.ipynb, cell {number}", "exec"), session)
+    plain, ours = (float(found) for found in re.findall(r"least distance ([\d.]+)", capsys.readouterr().out))
+    assert ours > 0.24 > 0.2 > plain
+    assert Path("example.png").stat().st_size > 10_000
+
+
+# Rows of docs/reproduced.md, as the reference in git has them.
+TABLES = {
+    "mini": (table1, ["clean", "pgd-xent", "pgd-margin", "square", "autoattack", "min"]),
+    "bodies": (table2, ["Chamfer L1 ×10³", "Chamfer L2 ×10³", "F-score"]),
+}
+
+
+@pytest.mark.parametrize("suite", TABLES)
+def test_what_is_reproduced_is_what_the_reference_holds(suite):
+    module, columns = TABLES[suite]
+    frame, _ = module.table(Evidence(suite, ROOT / "results"))
+    page = (ROOT / "docs/reproduced.md").read_text()
+    there = frame[frame[f"{columns[0]} (reference)"].notna()]
+    assert len(there) > 3
+    for _, row in there.iterrows():
+        name = row["method"] if pd.isna(row.get("eps_train", None)) else f"{row['method']} {row['eps_train']}"
+        found = [row.get(f"{column} (reference)", row.get(column)) for column in columns]
+        places = 2 if suite == "mini" else 3
+        cells = [one if isinstance(one, str) else f"{one:.{places}f}" for one in found]
+        line = f"| {' | '.join([name, *cells])} |"
+        assert line in page, f"docs/reproduced.md should have the row {line}"
