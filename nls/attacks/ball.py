@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nls.errors import UserError
+from nls.levelset import as_column
 
 Norm = Literal["linf", "l2"]
 
@@ -38,7 +39,7 @@ class Ball:
         else:
             unit = torch.randn(images.shape, generator=generator, device=generator.device)
             radius = torch.rand(len(images), generator=generator, device=generator.device)
-            unit = unit * _column(radius / unit.flatten(1).norm(dim=1).clamp_min(1e-12), unit)
+            unit = unit * as_column(radius / unit.flatten(1).norm(dim=1).clamp_min(1e-12), unit)
         return self.clip(images + self.eps * unit.to(images), images)
 
     def step(
@@ -52,7 +53,7 @@ class Ball:
         if self.norm == "linf":
             return self.clip(points.add(gradient.sign(), alpha=size), images)
         length = gradient.flatten(1).norm(dim=1)
-        return self.clip(points + gradient * _column(size / length.clamp_min(1e-12), gradient), images)
+        return self.clip(points + gradient * as_column(size / length.clamp_min(1e-12), gradient), images)
 
     def clip(
         self, points: Float[Tensor, "n *shape"], images: Float[Tensor, "n *shape"]
@@ -62,9 +63,5 @@ class Ball:
             return torch.maximum(torch.minimum(points, images + self.eps), images - self.eps).clamp_(0, 1)
         offset = points - images
         length = offset.flatten(1).norm(dim=1)
-        offset = offset * _column((self.eps / length.clamp_min(1e-12)).clamp_max(1), offset)
+        offset = offset * as_column((self.eps / length.clamp_min(1e-12)).clamp_max(1), offset)
         return (images + offset).clamp_(0, 1)
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (like.dim() - 1))

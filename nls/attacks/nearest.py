@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nls.levelset import as_column
+
 # Overshoot of a step, share of the way kept after a crossing, and the most that a step is drawn towards the
 # image: the attack's own values (Croce and Hein, 2020, Section 2).
 _OVERSHOOT, _KEPT, _MOST_BIAS = 1.05, 0.9, 0.1
@@ -64,7 +66,7 @@ def nearest_beyond(
         step_from_image = step_to_plane(images, gradient, from_image)
         length, image_length = (_length(one) for one in (step, step_from_image))
         bias = (length / (length + image_length).clamp_min(1e-12)).clamp_max(_MOST_BIAS)
-        bias = bias.view(-1, *[1] * (images.dim() - 1))
+        bias = as_column(bias, images)
         points = torch.lerp(points + _OVERSHOOT * step, images + _OVERSHOOT * step_from_image, bias).clamp(
             0, 1
         )
@@ -72,9 +74,9 @@ def nearest_beyond(
             beyond = field(points) < 0
         distance = _length(points - images)
         nearer = beyond & (distance < distances)
-        best = torch.where(_column(nearer, points), points, best)
+        best = torch.where(as_column(nearer, points), points, best)
         distances = torch.where(nearer, distance, distances)
-        points = torch.where(_column(beyond, points), torch.lerp(images, points, _KEPT), points)
+        points = torch.where(as_column(beyond, points), torch.lerp(images, points, _KEPT), points)
     return NearestPoints(best, distances)
 
 
@@ -107,7 +109,3 @@ def step_to_plane(
 
 def _length(steps: Tensor) -> Tensor:
     return steps.flatten(1).abs().amax(dim=1)
-
-
-def _column(flags: Tensor, like: Tensor) -> Tensor:
-    return flags.view(-1, *[1] * (like.dim() - 1))

@@ -13,7 +13,7 @@ from nls.attacks.ball import Ball
 from nls.attacks.model import NOT_FINITE, mean_logits, require_finite, under_attack
 from nls.engine.graphs import Repeated
 from nls.errors import UserError
-from nls.levelset import class_margin
+from nls.levelset import as_column, class_margin
 
 Loss = Literal["xent", "margin"]
 
@@ -175,7 +175,7 @@ class _Batch:
             newly = (logits.argmax(dim=1) != self.labels) & (self.broken_at == NEVER)
             self.broken_at.copy_(torch.where(newly, self.step, self.broken_at))
         moved = climb.ball.step(self.points, gradient, climb.step_size, self.images)
-        going = (self.broken_at == NEVER).reshape(-1, *[1] * (moved.dim() - 1))
+        going = as_column(self.broken_at == NEVER, moved)
         self.points.copy_(torch.where(going, moved, self.points))
         self.step.add_(1)
 

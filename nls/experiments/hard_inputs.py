@@ -10,7 +10,7 @@ from nls.data.scanner import CONDITIONS, scan_under
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec, run_name
 from nls.experiments import table2
-from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
+from nls.experiments.common import Common, seed_list
 from nls.experiments.watched_run import WatchedRun
 from nls.geometry.files import read_mesh
 from nls.reconstruction import Method, reconstruct_with
@@ -18,23 +18,14 @@ from nls.reconstruction.api import MIN_RESOLUTION
 from nls.reconstruction.surface import OrientedMethod
 
 
-class Config(ExperimentConfig):
+class Config(table2.ReconstructionConfig):
     """Settings of the hard inputs."""
 
     scans: list[int] = Field([0], min_length=1, description="numbers of the virtual bodies that are scanned")
     conditions: list[str] = Field(
         list(CONDITIONS), min_length=1, description=f"how they are scanned: {', '.join(CONDITIONS)}"
     )
-    methods: dict[str, Method] = Field(
-        min_length=1, description="columns of the table: a name, and a method with its settings"
-    )
     resolution: int = Field(128, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
-    max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
-    seeds: Seeds = Field(
-        1,
-        description="how many (counted from 0), or which: of the scanner, thinning, initialisation, batches and "
-        "the samples of the metrics",
-    )
 
     @field_validator("conditions")
     @classmethod

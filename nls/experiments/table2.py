@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import trimesh
@@ -36,7 +36,20 @@ SHOWN_POINTS = 10_000
 LOOKS = (1 / 3, 2 / 3)
 
 
-class Config(ExperimentConfig):
+class ReconstructionConfig(ExperimentConfig):
+    """Settings of every experiment that reconstructs surfaces by several methods."""
+
+    methods: dict[str, Method] = Field(min_length=1, description="a name, and a method with its settings")
+    resolution: int = Field(100, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
+    max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
+    seeds: Seeds = Field(
+        1,
+        description="how many (counted from 0), or which: of the virtual scanner, thinning, initialisation, batches "
+        "and the samples of the metrics",
+    )
+
+
+class Config(ReconstructionConfig):
     """Settings of Table 2."""
 
     data: str = Field(
@@ -49,16 +62,6 @@ class Config(ExperimentConfig):
         None,
         min_length=1,
         description="numbers of the scans, or of the CSV file's rows from 0; default: 0 to 9, or all rows",
-    )
-    methods: dict[str, Method] = Field(
-        min_length=1, description="rows of the table: a name, and a method with its settings"
-    )
-    resolution: int = Field(100, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
-    max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
-    seeds: Seeds = Field(
-        1,
-        description="how many (counted from 0), or which: of thinning, initialisation, batches and the samples of "
-        "the metrics",
     )
 
 
@@ -97,17 +100,27 @@ class Spec(ScanSpec):
     experiment: Literal["table2"]
 
 
+Scan = TypeVar("Scan", bound=ScanSpec)
+
+
 def expand(config: Config, common: Common) -> list[Spec]:
     """Return one run for each method, scan and seed.
 
     Raises:
         UserError: the CSV file cannot be used, or has no row of a number.
     """
+    return specs_of(Spec, "table2", config, common, looks=list(LOOKS))
+
+
+def specs_of(
+    kind: type[Scan], experiment: str, config: Config, common: Common, **settings: Any
+) -> list[Scan]:
+    """Return a spec of an experiment for each method, scan and seed of a config; ``settings`` are the same in all."""
     return [
-        Spec(
-            **common.base("table2", run_name(name, case["scan_name"], seed=seed), config.threads),
+        kind(
+            **common.base(experiment, run_name(name, case["scan_name"], seed=seed), config.threads),
             **case,
-            looks=list(LOOKS),
+            **settings,
             data=config.data,
             name=name,
             method=method,

@@ -5,9 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from nls.engine.runs import Run
-from nls.engine.settings import run_name
 from nls.experiments import table2
-from nls.experiments.common import Common, seed_list
+from nls.experiments.common import Common
 
 # Surfaces are measured after 10^(−k/8) of the training: 18 of them between 0.6% and 75%, each a third later.
 LOOKS = [10 ** (-k / 8) for k in range(18, 0, -1)]
@@ -33,23 +32,7 @@ class Spec(table2.ScanSpec):
 
 def expand(config: Config, common: Common) -> list[Spec]:
     """Return one run for each method, scan and seed."""
-    return [
-        Spec(
-            **common.base("table2-time", run_name(name, case["scan_name"], seed=seed), config.threads),
-            **case,
-            looks=LOOKS,
-            seconds=config.seconds,
-            data=config.data,
-            name=name,
-            method=method,
-            resolution=config.resolution,
-            max_points=config.max_points,
-            seed=seed,
-        )
-        for name, method in config.methods.items()
-        for case in table2.cases(config)
-        for seed in seed_list(config.seeds)
-    ]
+    return table2.specs_of(Spec, "table2-time", config, common, looks=LOOKS, seconds=config.seconds)
 
 
 def run(spec: Spec, run: Run) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from nls.levelset.fields import (
     values_and_jacobian,
     values_of,
 )
-from nls.levelset.newton import Projection, minimal_norm_solution, project, pseudo_inverse, rows_where
+from nls.levelset.newton import (
+    Projection,
+    as_column,
+    minimal_norm_solution,
+    project,
+    pseudo_inverse,
+    rows_where,
+)
 from nls.levelset.sample_network import SampleNetwork
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "SampleNetwork",
     "SegmentRoots",
     "StepNorm",
+    "as_column",
     "class_margin",
     "evaluation_mode",
     "false_position",

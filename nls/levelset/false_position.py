@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nls.levelset.fields import Field, members, values_of
-from nls.levelset.newton import rows_where
+from nls.levelset.newton import as_column, rows_where
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,13 @@ def false_position(
     values = torch.where(low.abs() <= high.abs(), low, high)
     unsolved = bracketed & (values.abs() > tolerance)
     active = rows_where(unsolved, members(field))
-    column = (-1, *[1] * (start.dim() - 1))
     for _ in range(max_iterations):
         if len(active) == 0:
             break
         going = unsolved[active]
         a, b, fa, fb = left[active], right[active], low[active], high[active]
         middle = torch.where(going, (a * fb - b * fa) / (fb - fa), b)
-        points = torch.lerp(start[active], end[active], middle.reshape(column))
+        points = torch.lerp(start[active], end[active], as_column(middle, start))
         found = values_of(field, points, [rows[active] for rows in context])[:, 0] - level
         closer = going & (found.abs() < values[active].abs())
         best[active] = torch.where(closer, middle, best[active])
@@ -82,4 +81,4 @@ def false_position(
         right[active], high[active] = middle, torch.where(going, found, fb)
         unsolved[active] = going & (found.abs() > tolerance)
         active = active[rows_where(unsolved[active], members(field))]
-    return SegmentRoots(torch.lerp(start, end, best.reshape(column)), values, bracketed)
+    return SegmentRoots(torch.lerp(start, end, as_column(best, start)), values, bracketed)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from nls.levelset.fields import Field, members, values_and_jacobian
@@ -74,7 +74,7 @@ def project(
         residual = found[0] - target[moving]
         step, regular = minimal_norm_solution(found[1], residual)
         onward = (residual.abs().amax(dim=1) > tolerance) & regular
-        step = torch.where(onward.view(-1, *[1] * (step.dim() - 1)), step, 0)
+        step = torch.where(as_column(onward, step), step, 0)
         chosen = rows_where(onward, members(field))
         moving = moving[chosen]
         if len(moving) == 0:
@@ -107,7 +107,7 @@ def approach(
     for _ in range(max_iterations):
         values, jacobian = values_and_jacobian(field, points[moving])
         step, regular = minimal_norm_solution(jacobian, values)
-        points[moving] -= torch.where(onward.view(-1, *[1] * (step.dim() - 1)), step, 0)
+        points[moving] -= torch.where(as_column(onward, step), step, 0)
         onward = onward & (values.abs().amax(dim=1) > trust) & regular
         chosen = rows_where(onward, members(field))
         moving, onward = moving[chosen], onward[chosen]
@@ -127,6 +127,11 @@ def rows_where(flags: Bool[Tensor, " n"], members: int = 1) -> Int[Tensor, " m"]
         return flags.nonzero()[:, 0]
     turns = flags.unflatten(0, (-1, members)).any(dim=1).nonzero()
     return (members * turns + torch.arange(members)).flatten()
+
+
+def as_column(values: Shaped[Tensor, " n"], like: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *ones"]:
+    """Return one number or flag a point, shaped so that it broadcasts over the points ``like``."""
+    return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
 def minimal_norm_solution(

@@ -4,10 +4,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from nls.levelset import SampleNetwork, members, project, rows_where, values_and_jacobian
+from nls.levelset import SampleNetwork, as_column, members, project, rows_where, values_and_jacobian
 from nls.objectives.binary import by_member
 from nls.objectives.boundary_distance import Norm, distance
 
@@ -120,7 +120,7 @@ class GeometricSVM:
         kept = rows_where(complete, members(network))
         rows, nearer = rows[kept], apart.argmin(dim=0)[kept] * len(complete) + kept
         # A row without samples holds the point itself and no derivative, so that nothing undefined enters the graph.
-        held, still = _as_column(sampled[rows], points), torch.zeros_like(slope[:1])
+        held, still = as_column(sampled[rows], points), torch.zeros_like(slope[:1])
         samples = SampleNetwork(
             network,
             torch.cat(
@@ -133,8 +133,3 @@ class GeometricSVM:
         )()
         p_zero, p_near = samples.tensor_split(2)
         return p_zero, p_near, rows, sampled
-
-
-def _as_column(flags: Bool[Tensor, " n"], like: Tensor) -> Bool[Tensor, "n *ones"]:
-    """Return flags that broadcast over the points ``like``."""
-    return flags.view(-1, *[1] * (like.dim() - 1))

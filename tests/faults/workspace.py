@@ -39,11 +39,15 @@ class Workspace:
     def verb(self, run: str, out: Path) -> list[str]:
         return ["run", str(self.spec(run)), "--out", str(out)]
 
-    def snakemake(self, *words: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+    def snakemake(
+        self, *words: str, output: int | IO[str] = subprocess.PIPE, program: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start Snakemake, or a program of Python's that is it."""
+        command = ["snakemake"] if program is None else [sys.executable, str(program)]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         return subprocess.Popen(
-            ["snakemake", *words, "--configfile", "config.yaml"],
+            [*command, *words, "--configfile", "config.yaml"],
             cwd=self.folder,
             env=environment,
             text=True,

@@ -200,8 +200,8 @@ def _submit(workspace: Workspace, *targets: str) -> subprocess.Popen[str]:
         return workspace.snakemake(
             *targets, "--workflow-profile", "workflow/profiles/slurm",
             "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1",
-            "--seconds-between-status-checks", "1", "--slurm-keep-successful-logs", "--latency-wait", "15",
-            output=output,
+            "--slurm-keep-successful-logs", "--latency-wait", "15",
+            output=output, program=HERE / "impatient.py",
         )  # fmt: skip
 
 
