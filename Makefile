@@ -4,6 +4,8 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 
 # Files of tests beside one another, those that run Snakemake first (see conftest.py).
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --maxprocesses 4 -n
+# Most of the time of the cluster's file is waiting, and each of the others kills one thing after the other.
+FAULTS ?= $(wildcard tests/slurm/test_*.py tests/faults/test_*.py)
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 .PHONY: smoke test test-random test-faults lint docs keys clean
@@ -20,7 +22,7 @@ test-random: .venv/installed  ## try each property on 500 fresh examples, or on 
 	$(PYTEST) logical -m hypothesis --hypothesis-profile random --hypothesis-seed $(SEED)
 
 test-faults: .venv/installed  ## kill, starve and damage runs; start a SLURM cluster of one node (as root, on Debian)
-	$(PYTEST) 3 -rs --durations 15 tests/slurm tests/faults
+	$(PYTEST) $(words $(FAULTS)) -rs --durations 15 $(FAULTS)
 
 lint: .venv/installed  ## check style, types, import rules and the workflow
 	$(BIN)/ruff check .

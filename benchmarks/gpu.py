@@ -235,12 +235,12 @@ def _suite(report: Report) -> tuple[dict[str, Any], str]:
     training, attacking = sum(pace.hours for pace in paces), sum(bound.hours for bound in bounds)
     cells = [
         (
-            pace.experiment, pace.name, f"{1 / pace.per_step:.3g}", f"{pace.steps:,}", str(pace.runs),
+            pace.experiment, pace.name, f"{1 / pace.per_step:.3g}", f"{pace.steps:,}", str(pace.loops),
             f"{pace.hours:.2f}", "" if pace.megabytes is None else f"{pace.megabytes:,.0f}",
         )
         for pace in paces
     ]  # fmt: skip
-    header = ("experiment", "row", "steps a second", "steps", "runs", "hours", "peak MB")
+    header = ("experiment", "row", "steps a second", "steps", "loops", "hours", "peak MB")
     text = (
         f"{page.table(header, cells)}\n\nTraining, one run after the other: **{training:.1f} hours**. Attacks on the"
         f" rows of Table 1: at most {attacking:.1f} hours, if every image stood to the end. Not measured: Figure 1,"

@@ -1,16 +1,17 @@
 """Steps a second of every training loop of a suite, the hours that these make, and traces of the slowest loops.
 
-The loops are those of the experiments, at the suite's settings, stopped after a few steps. Images are random bytes of
-the dataset's shape, a scan is ``inputs.scan``: no data are needed, and a step costs what it costs at the start of a
-training.
+The loops are those of the experiments' own recipes at the suite's settings, begun as ``nls doctor`` begins them and
+stopped after a few steps. Data that are not here are made up in their size, and a step costs what it costs at the
+start of a training.
 """
 
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,27 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.inputs import scan
 from benchmarks.rows import peak_megabytes, seconds, synchronize
 from nls.attacks import Ball, pgd
-from nls.data import ImageDataset, Split
+from nls.data import Split
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec, read_yaml
 from nls.experiments import figure2, table1
+from nls.experiments.cost import alike, loops_of, start, with_data
 from nls.experiments.suite import load_suite
-from nls.experiments.training import train
 from nls.networks.classifiers import build_classifier
-from nls.networks.implicit import ImplicitMLP
-from nls.objectives.classifiers import make_method
-from nls.reconstruction.levelset import level_set_loss
-from nls.reconstruction.session import UnsavedSession
-from nls.reconstruction.training import fit
 
 PAPER, SMOKE = (Path(__file__).parent.parent / "config" / f"{name}.yaml" for name in ("paper", "smoke"))
 
-# Channels, side, training and test images.
+EXPERIMENTS = ("table1", "figure2", "table2", "figure3")
+
+# Channels, side and test images.
 SHAPES = {
-    "mnist": (1, 28, 60_000, 10_000),
-    "fashion_mnist": (1, 28, 60_000, 10_000),
-    "cifar10": (3, 32, 50_000, 10_000),
-    "digits": (1, 8, 1438, 359),
+    "mnist": (1, 28, 10_000),
+    "fashion_mnist": (1, 28, 10_000),
+    "cifar10": (3, 32, 10_000),
+    "digits": (1, 8, 359),
 }
 # Steps before the clock starts: kernels are chosen, graphs captured.
 WARM_UP = 3
@@ -63,16 +60,19 @@ class Timed(Progress):
 
     Attributes:
         per_step: seconds of a step.
+        total: steps of the loop.
     """
 
     def __init__(self, device: torch.device, wanted: float, trace: Path | None = None) -> None:
         super().__init__()
         self.device, self.wanted, self.trace = device, wanted, trace
         self.per_step = float("nan")
+        self.total = 0
         self.operations = ""
 
     def steps(self, total: int, label: str, start: int = 0) -> Iterator[int]:
         """Yield steps until enough were timed."""
+        self.total = total
         yield from range(start, start + WARM_UP)
         rest = iter(range(start + WARM_UP, total))
         if self.trace is not None:
@@ -108,37 +108,31 @@ class Timed(Progress):
 
 @dataclass(frozen=True)
 class Loop:
-    """A training loop of a suite.
+    """The training loop of runs of one kind (:func:`nls.experiments.cost.alike`)."""
 
-    Attributes:
-        experiment: table1, figure2, table2 or figure3.
-        name: the row.
-        steps: of one run.
-        runs: how many runs the suite has.
-        start: runs the loop on a device with a given progress.
-    """
-
-    experiment: str
     name: str
-    steps: int
-    runs: int
-    start: Callable[[torch.device, Timed], None]
+    runs: list[RunSpec]
+
+    @property
+    def experiment(self) -> str:
+        """table1, figure2, table2 or figure3."""
+        return self.runs[0].experiment
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a loop was measured at; ``runs`` as often as it runs, memory its peak above what was held before."""
+    """What a loop was measured at; ``loops``: how often the suite has it; memory is the peak above what was held."""
 
     experiment: str
     name: str
     steps: int
-    runs: int
+    loops: int
     per_step: float
     megabytes: float | None
     hours: float = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hours", self.per_step * self.steps * self.runs / 3600)
+        object.__setattr__(self, "hours", self.per_step * self.steps * self.loops / 3600)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields."""
@@ -153,8 +147,8 @@ def measure(loop: Loop, device: torch.device, wanted: float) -> Pace:
         _run(loop, device, progress)
 
     memory = peak_megabytes(action, device)
-    runs = -(-loop.runs // progress.seeds_together)
-    return Pace(loop.experiment, loop.name, loop.steps, runs, progress.per_step, memory)
+    loops = loops_of(loop.runs, progress.seeds_together)
+    return Pace(loop.experiment, loop.name, progress.total, loops, progress.per_step, memory)
 
 
 def trace(loop: Loop, device: torch.device, file: Path) -> str:
@@ -165,80 +159,34 @@ def trace(loop: Loop, device: torch.device, file: Path) -> str:
 
 
 def _run(loop: Loop, device: torch.device, progress: Timed) -> None:
+    spec, _ = with_data(loop.runs[len(loop.runs) // 2], Path(_folder().name))
     try:
-        loop.start(device, progress)
+        start(spec, progress, Path(_folder().name), device)
     except StoppedError:
         return
     raise RuntimeError(f"{loop.name} ended before enough steps were timed")
 
 
+@cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Return a folder for made-up data and unfinished runs, which is gone after the process."""
+    return tempfile.TemporaryDirectory()
+
+
 def loops(config: Path) -> list[Loop]:
     """Return the loops of a suite's Table 1, Figure 2, Table 2 and Figure 3, each once."""
-    makers = {"table1": _classifier, "figure2": _separator, "table2": _surface, "figure3": _curve}
-    specs, found = load_suite(read_yaml(config), str(config)).specs, []
-    for experiment, make in makers.items():
-        alike: dict[str, list[Any]] = {}
-        for spec in specs.get(experiment, []):
-            alike.setdefault(_row_name(spec), []).append(spec)
-        made = [make(name, group) for name, group in alike.items()]
-        found += [loop for loop in made if loop is not None]
-    return found
+    specs = load_suite(read_yaml(config), str(config)).specs
+    trained = [spec for name in EXPERIMENTS for spec in specs.get(name, []) if _is_trained(spec)]
+    return [Loop(name, runs) for name, runs in alike(trained).items()]
 
 
-def _row_name(spec: Any) -> str:
-    match spec.experiment:
-        case "table1":
-            return spec.row.run_name(0)
-        case "figure2":
-            return f"{spec.dataset} {spec.name}"
-        case "table2":
-            return spec.name
-        case _:
-            return "curves"
-
-
-def _classifier(name: str, specs: list[table1.Spec]) -> Loop:
-    spec = specs[0]
-    row = spec.row
-    channels, side, images, _ = SHAPES[row.dataset]
-    training = row.training
-    used = min(training.train_images or images, images)
-
-    def start(device: torch.device, progress: Timed) -> None:
-        # A whole epoch where it is short: what is done once an epoch is not to weigh more than it does.
-        count = used if device.type == "cuda" else 16 * training.batch_size
-        data = ImageDataset(row.dataset, _random(count, channels, side), _random(8, channels, side), 10, {})
-        short = training.model_copy(update={"train_images": None})
-        with _run_on(device, spec, progress) as run:
-            train(
-                row.network,
-                make_method(row.method, row.settings),
-                data,
-                short,
-                run,
-                seed=0,
-                eps=spec.attacks.eps,
-            )
-
-    steps = training.epochs * (used // training.batch_size)
-    return Loop("table1", name, steps, len(specs), start)
-
-
-def _separator(name: str, specs: list[figure2.Spec]) -> Loop:
-    spec = specs[0]
-
-    def start(device: torch.device, progress: Timed) -> None:
-        whole, train, test = _on_random_images(spec)
-        seeds = spec.seeds[: figure2.seeds_at_once(whole, train, device)]
-        with _run_on(device, whole, progress) as run:
-            figure2.learn(whole, seeds, train, test, run, [], None)
-
-    return Loop("figure2", name, spec.training.steps, sum(len(each.seeds) for each in specs), start)
+def _is_trained(spec: Any) -> bool:
+    return spec.experiment != "table2" or hasattr(spec.method, "training")
 
 
 def _on_random_images(spec: figure2.Spec) -> tuple[figure2.Spec, Split, Split]:
     """Return the spec for a whole training set, of a thousand random images, and this and a test set."""
-    channels, side, _, _ = SHAPES[spec.dataset]
+    channels, side, _ = SHAPES[spec.dataset]
     whole = spec.model_copy(update={"fraction": 1.0})
     return whole, _random(1000, channels, side), _random(100, channels, side)
 
@@ -253,7 +201,8 @@ def learn_seeds(
     short = whole.model_copy(update={"training": spec.training.model_copy(update={"steps": steps})})
     found = list[tuple[float, float]]()
     for group in [seeds] if together else [[seed] for seed in seeds]:
-        with _run_on(device, short, Progress()) as run, redirect_stdout(sys.stderr):
+        with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+            run = Run(Path(folder), short, {"identity": "", "source": ""}, device)
             results = figure2.learn(short, group, train, test, run, [], None)
             losses = [float(row["loss"]) for row in run.history if row["step"] == 0]
         found += [(loss, result["accuracy"]) for loss, result in zip(losses, results, strict=True)]
@@ -279,52 +228,6 @@ def seeds_together(config: Path, loss: str, count: int, steps: int, device: torc
         "ratio": single / together, "gap_of_first_losses": loss_gap, "gap_of_accuracies": accuracy_gap,
         "same": loss_gap <= 1e-3 and accuracy_gap <= 0.05,
     }  # fmt: skip
-
-
-def _surface(name: str, specs: list[Any]) -> Loop | None:
-    method = specs[0].method
-    if not hasattr(method, "training"):
-        return None
-
-    def start(device: torch.device, progress: Timed) -> None:
-        torch.manual_seed(0)
-        method.surface(scan(specs[0].max_points, device), 32, 0, _session(device, progress))
-
-    return Loop("table2", name, method.training.steps, len(specs), start)
-
-
-def _curve(name: str, specs: list[Any]) -> Loop:
-    settings = specs[0].fit
-
-    def start(device: torch.device, progress: Timed) -> None:
-        torch.manual_seed(0)
-        points = scan(1000, device)
-        network = ImplicitMLP(settings.width, settings.depth, outputs=2).to(device)
-        loss_of = level_set_loss(settings.sampling, network, points)
-        fit(network, loss_of, points, settings.training, 0, _session(device, progress))
-
-    return Loop("figure3", name, settings.training.steps, len(specs), start)
-
-
-def _session(device: torch.device, progress: Progress) -> UnsavedSession:
-    session = UnsavedSession(device)
-    session.progress = progress
-    return session
-
-
-class _run_on:  # noqa: N801  used like a function
-    """A run in a folder of its own that is gone afterwards."""
-
-    def __init__(self, device: torch.device, spec: RunSpec, progress: Progress) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._run = Run(Path(self._folder.name), spec, {"identity": "", "source": ""}, device)
-        self._run.progress = progress
-
-    def __enter__(self) -> Run:
-        return self._run
-
-    def __exit__(self, *error: object) -> None:
-        self._folder.cleanup()
 
 
 def _random(count: int, channels: int, side: int) -> Split:
@@ -354,7 +257,7 @@ def attacks(config: Path, device: torch.device) -> Iterator[AttackPace]:
         specs.setdefault((spec.row.dataset, spec.row.network), []).append(spec)
     for (dataset, network), group in specs.items():
         plan = group[0].attacks
-        channels, side, _, test_images = SHAPES[dataset]
+        channels, side, test_images = SHAPES[dataset]
         model: nn.Module = build_classifier(network, channels, side, 10).to(device).eval()
         batch = min(plan.batch_size, 250)
         x = torch.rand(batch, channels, side, side, device=device)

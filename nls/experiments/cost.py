@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec
 from nls.errors import NlsError
 from nls.experiments.recipes import recipe
+
+Spec = TypeVar("Spec", bound=RunSpec)
 
 # Steps that are watched; the first pays for what is made once, and counts only if there is no other.
 _STEPS = 12
@@ -71,9 +73,7 @@ def measure(specs: Sequence[RunSpec], seconds: float) -> Iterator[Cost]:
 
     The recipe of one run of each kind is started in a folder that is thrown away, and stopped in its training.
     """
-    kinds: dict[str, list[RunSpec]] = {}
-    for spec in specs:
-        kinds.setdefault(_kind(spec), []).append(spec)
+    kinds = alike(specs)
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="nls-doctor-") as folder:
         for number, (kind, runs) in enumerate(kinds.items()):
@@ -81,8 +81,31 @@ def measure(specs: Sequence[RunSpec], seconds: float) -> Iterator[Cost]:
             yield _measure(kind, runs, share, Path(folder))
 
 
+def alike(specs: Sequence[RunSpec]) -> dict[str, list[RunSpec]]:
+    """Return the runs by their kind, which decides the time of a step: not by seed, scan or share of the data."""
+    kinds: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        kinds.setdefault(_kind(spec), []).append(spec)
+    return kinds
+
+
+def loops_of(runs: Sequence[RunSpec], seeds_together: int) -> int:
+    """Return how many training loops runs have, of which each trains so many seeds."""
+    return sum(-(-len(getattr(each, "seeds", [0])) // seeds_together) for each in runs)
+
+
+def start(spec: RunSpec, progress: Progress, folder: Path, device: torch.device) -> None:
+    """Begin a run in a folder where nothing of it is kept; ``progress`` sees its steps, and may end it by raising."""
+    directory = folder / "run"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    run = Run(directory, spec, {"identity": "", "source": ""}, device)
+    run.progress = progress
+    with redirect_stdout(io.StringIO()):
+        recipe(spec.experiment).run(spec, run)
+
+
 def _kind(spec: RunSpec) -> str:
-    """Name what decides the time of a step; runs that differ in seed, scan or share of the data are one kind."""
     values: Mapping[str, Any] = spec.model_dump(mode="json")
     match spec.experiment:
         case "figure1":
@@ -106,14 +129,12 @@ def _measure(kind: str, runs: Sequence[RunSpec], seconds: float, folder: Path) -
         return Cost(kind, len(runs), reason="no training; seconds to minutes each")
     if any(not Path(path).exists() for path in spec.files_read()):
         return Cost(kind, len(runs), reason="reads what other runs leave")
-    root, made_up = _data_root(spec, folder)
-    spec = spec.model_copy(update={"data_root": str(root)})
+    spec, made_up = with_data(spec, folder)
     try:
         watch = _watch(spec, seconds / 2, folder)
         if watch.total == 0:
             return Cost(kind, len(runs), reason=f"no training step began within {watch.limit:.0f} s")
-        loops = (-(-len(getattr(each, "seeds", [0])) // watch.seeds_together) for each in runs)
-        steps = watch.total * sum(loops)
+        steps = watch.total * loops_of(runs, watch.seeds_together)
         found = Cost(kind, len(runs), seconds / 2, steps, at_least=True, made_up=made_up)
         if watch.times:
             return replace(found, step=watch.median(), at_least=False)
@@ -129,13 +150,10 @@ def _measure(kind: str, runs: Sequence[RunSpec], seconds: float, folder: Path) -
 def _watch(spec: RunSpec, seconds: float, folder: Path) -> "_Watch":
     """Start the run's recipe and stop it once its training has been watched for ``seconds``."""
     make_deterministic(spec.threads)
-    directory = folder / "run"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir()
-    run = Run(directory, spec, {"identity": "", "source": ""}, choose_device(spec.device))
-    run.progress = watch = _Watch(seconds, run.device)
-    with suppress(_Enough), redirect_stdout(io.StringIO()), _alarm(watch.limit):
-        recipe(spec.experiment).run(spec, run)
+    device = choose_device(spec.device)
+    watch = _Watch(seconds, device)
+    with suppress(_Enough), _alarm(watch.limit):
+        start(spec, watch, folder, device)
     return watch
 
 
@@ -209,12 +227,12 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _data_root(spec: RunSpec, folder: Path) -> tuple[Path, bool]:
-    """Return where the run finds its data; made-up data of the same size if its dataset is not fetched."""
+def with_data(spec: Spec, folder: Path) -> tuple[Spec, bool]:
+    """Return the run with data that are here, and whether they are made up because its dataset is not fetched."""
     root = Path(spec.data_root).resolve()
     absent = [name for name in spec.datasets() if name != "digits" and read_receipt(root / name) is None]
     if not absent:
-        return root, False
+        return spec.model_copy(update={"data_root": str(root)}), False
     for name in absent:
         if not (folder / name).exists():
             (folder / name).mkdir()
@@ -225,7 +243,7 @@ def _data_root(spec: RunSpec, folder: Path) -> tuple[Path, bool]:
                 if path.is_file()
             }
             (folder / name / RECEIPT).write_text(json.dumps({**facts, "files": files}))
-    return folder, True
+    return spec.model_copy(update={"data_root": str(folder)}), True
 
 
 def _make_up(folder: Path, name: str, scan: int) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks import agreement, gpu, suite
 from nls.engine.settings import read_yaml
+from nls.experiments.cost import loops_of
 
 CPU = torch.device("cpu")
 
@@ -144,20 +145,28 @@ def test_draws_are_the_same_for_every_type():
         torch.testing.assert_close(first, second.to(first.dtype))
 
 
-def test_a_loop_is_timed_without_its_warm_up():
-    def start(device, progress):
-        for step in progress.steps(10_000, "sleep"):
+@pytest.fixture
+def separation():
+    """The runs of Figure 2 in the smoke suite under one loss: two of five seeds each."""
+    return next(loop for loop in suite.loops(suite.SMOKE) if loop.name == "figure2 digits hinge")
+
+
+def test_a_loop_is_timed_without_its_warm_up(separation, monkeypatch):
+    def start(spec, progress, folder, device):
+        progress.seeds_together = 3
+        for step in progress.steps(7200, "sleep"):
             time.sleep(0.2 if step < suite.WARM_UP else 0.005)
 
-    pace = suite.measure(suite.Loop("table1", "sleep", 7200, 2, start), CPU, 0.1)
+    monkeypatch.setattr(suite, "start", start)
+    pace = suite.measure(separation, CPU, 0.1)
     assert 0.005 <= pace.per_step < 0.1
-    assert pace.hours == pytest.approx(4 * pace.per_step)
+    assert pace.hours == pytest.approx(2 * 2 * 2 * pace.per_step)
 
 
-def test_a_loop_that_ends_early_is_an_error():
-    loop = suite.Loop("table1", "nothing", 1, 1, lambda device, progress: None)
-    with pytest.raises(RuntimeError, match="nothing ended before"):
-        suite.measure(loop, CPU, 0.1)
+def test_a_loop_that_ends_early_is_an_error(separation, monkeypatch):
+    monkeypatch.setattr(suite, "start", lambda spec, progress, folder, device: None)
+    with pytest.raises(RuntimeError, match="figure2 digits hinge ended before"):
+        suite.measure(separation, CPU, 0.1)
 
 
 def test_the_loops_of_the_paper_cover_its_rows():
@@ -166,6 +175,5 @@ def test_the_loops_of_the_paper_cover_its_rows():
         name: sum(loop.experiment == name for loop in loops) for name in ("table1", "figure2", "figure3")
     }
     assert count == {"table1": 18, "figure2": 9, "figure3": 1}
-    assert sum(loop.runs for loop in loops if loop.experiment == "figure2") == 5 * 3 * (100 + 20 + 20)
-    madry = next(loop for loop in loops if loop.name.startswith("mnist-convnet4a-linear-head-madry"))
-    assert madry.steps == 100 * (60_000 // 128)
+    one_by_one = [loops_of(loop.runs, 1) for loop in loops if loop.experiment == "figure2"]
+    assert sum(one_by_one) == 5 * 3 * (100 + 20 + 20)
