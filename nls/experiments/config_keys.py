@@ -12,12 +12,17 @@ TABLE = Path("config/README.md")
 
 HEAD = """# Configuration
 
-A suite is one YAML file: `paper.yaml` (the default) is the paper, `smoke.yaml` the same code in minutes, and the
-other files are the suites that `results/reference/` keeps. `snakemake --configfile config/NAME.yaml` runs one,
-and `snakemake TARGET --configfile config/NAME.yaml` a part of it.
+A suite is one YAML file. `paper.yaml`, the default, is the paper. `smoke.yaml` is the same code in minutes.
+[The README](../README.md#which-config) has a line for each of the others.
 
-Every key, with its type, default and meaning. A key without default must be given. An unknown key or a wrong value
-stops before any job starts. `make keys` writes this file.
+```bash
+snakemake --configfile config/smoke.yaml             # a suite
+snakemake table1 --configfile config/smoke.yaml      # a part of it
+```
+
+Below is every key with its type, default and meaning. A key without default must be given; an experiment that is left
+out is not run. `<name>` stands for a name of your choice, `[]` for each entry of a list. An unknown key or a wrong
+value stops before any job starts. `make keys` writes this file.
 
 | key | type | default | meaning |
 |---|---|---|---|

@@ -42,6 +42,7 @@ def run_suite(config, only=None):
 
 def test_the_mathematics(folder):
     carry_out(DOCS / "mathematics.md", folder)
+    carry_out(DOCS / "theorem1.md", folder)
 
 
 def test_a_loss(folder):
@@ -79,6 +80,7 @@ def test_a_model(folder):
 
 
 def test_a_dataset(folder):
+    carry_out(DOCS / "data.md", folder)
     carry_out(DOCS / "add_dataset.md", folder)
     metrics = run_suite("my_data.yaml")
     assert metrics["bars-convnet-small-standard"]["clean_accuracy"] > 0.9

@@ -22,7 +22,7 @@ from nls.reporting.runs import Evidence
 README = ROOT / "README.md"
 MAKE_TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # What is no part of the project.
-OTHER_PROGRAMS = {".", "cat", "cd", "conda", "cp", "git", "ls", "pip", "tmux", "wait"}
+OTHER_PROGRAMS = {".", "cat", "cd", "conda", "cp", "find", "git", "ls", "pip", "tmux", "wait"}
 SNAKEMAKE = get_argument_parser()
 
 
