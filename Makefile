@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --maxpr
 FAULTS ?= $(wildcard tests/slurm/test_*.py tests/faults/test_*.py)
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
-.PHONY: smoke test test-random test-faults lint docs keys clean
+.PHONY: smoke test test-random test-faults lint docs keys reproduction clean
 .DEFAULT_GOAL := smoke
 
 smoke: .venv/installed  ## run config/smoke.yaml up to reports/smoke/report.html
@@ -38,6 +38,9 @@ docs: .venv/installed  ## build the site in docs/build; a warning or a broken li
 
 keys: .venv/installed  ## write config/README.md anew from the code
 	$(BIN)/python -m nls.experiments.config_keys
+
+reproduction: .venv/installed  ## write the tables of docs/reproduction.md anew from results/reference
+	$(BIN)/python -m nls.reporting.reproduction
 
 clean:  ## remove the environment
 	rm -rf .venv

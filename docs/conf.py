@@ -49,7 +49,7 @@ SECTIONS = {
     ],
     "Add your own": ["docs/add_method", "docs/add_model", "docs/add_dataset", "docs/add_scan"],
     "Run": ["docs/running", "docs/data", "docs/faults", "config/README"],
-    "Look up": ["docs/reproduced", "docs/benchmarks", "docs/api", "CONTRIBUTING", "CHANGELOG"],
+    "Look up": ["docs/reproduction", "docs/benchmarks", "docs/api", "CONTRIBUTING", "CHANGELOG"],
 }
 
 myst_enable_extensions = ["dollarmath"]

@@ -93,20 +93,21 @@ class Table:
     notes: list[str]
 
     def write(self) -> list[Path]:
-        """Write ``reports/<suite>/<name>`` as CSV, Markdown (with the notes) and LaTeX; a missing cell stays empty.
-
-        The CSV has a column of means and one of deviations (``… std``) where the others have ``mean ± deviation``.
-        """
+        """Write ``reports/<suite>/<name>`` as CSV, Markdown (with notes) and LaTeX; a missing cell stays empty."""
         stem = REPORTS / self.suite / self.name
         notes = [f"- {note}" for note in self.notes]
         texts = {
-            ".csv": _deviations_apart(self.frame).to_csv(index=False),
-            ".md": "\n".join([_markdown(self._shown), "", *notes]) + "\n",
+            ".csv": self.csv(),
+            ".md": "\n".join([markdown(self._shown), "", *notes]) + "\n",
             ".tex": _latex(self._shown, self.notes),
         }
         for suffix, text in texts.items():
             write_text(stem.with_name(self.name + suffix), text)
         return [stem.with_name(self.name + suffix) for suffix in texts]
+
+    def csv(self) -> str:
+        """Return the table as CSV: means and deviations (``… std``) in columns of their own."""
+        return _deviations_apart(self.frame).to_csv(index=False)
 
     def text(self, width: int) -> str:
         """Return the table and its notes for a terminal of ``width`` columns."""
@@ -183,7 +184,8 @@ def _deviations_apart(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(parts)
 
 
-def _markdown(frame: pd.DataFrame) -> str:
+def markdown(frame: pd.DataFrame) -> str:
+    """Return the frame as a Markdown table."""
     rows = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
     rows += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

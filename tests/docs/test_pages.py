@@ -147,7 +147,7 @@ def test_the_notebook_runs_and_carries_no_outputs(tmp_path, monkeypatch, capsys)
     assert Path("example.png").stat().st_size > 10_000
 
 
-# Rows of docs/reproduced.md, as the reference in git has them.
+# Rows of docs/reproduction.md, as the reference in git has them.
 TABLES = {
     "mini": (table1, ["clean", "pgd-xent", "pgd-margin", "square", "autoattack", "min"]),
     "bodies": (table2, ["Chamfer L1 ×10³", "Chamfer L2 ×10³", "F-score"]),
@@ -158,7 +158,7 @@ TABLES = {
 def test_what_is_reproduced_is_what_the_reference_holds(suite):
     module, columns = TABLES[suite]
     frame, _ = module.table(Evidence(suite, ROOT / "results"))
-    page = (ROOT / "docs/reproduced.md").read_text()
+    page = (ROOT / "docs/reproduction.md").read_text()
     there = frame[frame[f"{columns[0]} (reference)"].notna()]
     assert len(there) > 3
     for _, row in there.iterrows():
@@ -167,4 +167,4 @@ def test_what_is_reproduced_is_what_the_reference_holds(suite):
         places = 2 if suite == "mini" else 3
         cells = [one if isinstance(one, str) else f"{one:.{places}f}" for one in found]
         line = f"| {' | '.join([name, *cells])} |"
-        assert line in page, f"docs/reproduced.md should have the row {line}"
+        assert line in page, f"docs/reproduction.md should have the row {line}"

@@ -1,0 +1,193 @@
+"""Fills the marked blocks of docs/reproduction.md from the reference in git: what agrees, and where it comes from.
+
+The rest of the page is written by hand, a heading ``### <suite>: <row>`` for each row that differs from the paper, or
+one ``### <suite>`` for all rows of a suite.
+"""
+
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nls.engine.files import write_text
+from nls.errors import UserError
+from nls.reporting import table1, table2
+from nls.reporting.independent import ROWS
+from nls.reporting.kept_runs import read_kept
+from nls.reporting.overview import overview
+from nls.reporting.products import TABLES, Table, markdown
+from nls.reporting.runs import RESULTS, Evidence
+
+PAGE = Path("docs/reproduction.md")
+_COMPARED = ("table1", "table1-differences", "table2", "table2-differences")
+
+
+def filled(page: str, results: Path = RESULTS) -> str:
+    """Return the page with every block made anew.
+
+    Raises:
+        UserError: a block is not there, or a row differs from the paper and no heading explains it.
+    """
+    figures = agreement(results)
+    _require_explanations(page, figures)
+    blocks = {
+        "agreement": figures,
+        "attacks": attacks(results),
+        "sources": sources(results),
+        "not run": not_run(results),
+    }
+    for name, frame in blocks.items():
+        begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
+        before, found, rest = page.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise UserError(f"{PAGE} has no block {begin.strip()} … {end}")
+        page = f"{before}{begin}{markdown(frame)}\n{end}{after}"
+    return page
+
+
+def agreement(results: Path = RESULTS) -> pd.DataFrame:
+    """Return one line a suite and figure that the paper has too: paper, reference, verdict."""
+    lines: list[dict[str, Any]] = []
+    for suite in _suites(results):
+        evidence = Evidence(suite, results)
+        tables = {name: _reference_only(name, evidence) for name in _COMPARED}
+        frame, _ = overview(evidence, {name: table for name, table in tables.items() if len(table)})
+        for row in frame.to_dict("records"):
+            lines.append(
+                {
+                    "suite": suite,
+                    "figure": row["figure"],
+                    "paper": row["paper"],
+                    "reference": row["reference"],
+                    "agrees": row["agrees"],
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def attacks(results: Path = RESULTS) -> pd.DataFrame:
+    """Return one line a suite and row of Table 1: the paper's margin attack, published AutoAttack, our attacks."""
+    columns = {
+        "pgd-margin (paper)": "PGD margin, paper",
+        "autoattack (independent)": "AutoAttack, published",
+        "pgd-margin (reference)": "PGD margin, reference",
+        "autoattack (reference)": "AutoAttack, reference",
+        "min (reference)": "minimum, reference",
+    }
+    lines = []
+    for suite in _suites(results):
+        for row in _reference_only("table1", Evidence(suite, results)).to_dict("records"):
+            if row.get("clean (reference)"):
+                named = " ".join(
+                    row[name] for name in ("dataset", "network", "method", "eps_train") if row[name]
+                )
+                cells = {title: row.get(column, "") for column, title in columns.items()}
+                lines.append({"suite": suite, "row": named} | cells)
+    return pd.DataFrame(lines)
+
+
+def sources(results: Path = RESULTS) -> pd.DataFrame:
+    """Return one line an experiment, commit and device of the reference: how many runs, and their time."""
+    groups: dict[tuple[str, str, str, str], list[float]] = {}
+    for suite in _suites(results):
+        for path in sorted((results / "reference" / suite).glob("*.csv")):
+            for run in read_kept(path).values():
+                told = run["provenance"]
+                device = f"{told['device']['name']} ({told['device']['type']})"
+                key = (suite, path.stem, _short(str(told["commit"])), device)
+                groups.setdefault(key, []).append(float(told["wall_seconds"]))
+    return pd.DataFrame(
+        {
+            "suite": suite,
+            "experiment": experiment,
+            "runs": str(len(seconds)),
+            "commit": commit,
+            "device": device,
+            "minutes of all runs": f"{sum(seconds) / 60:.0f}",
+        }
+        for (suite, experiment, commit, device), seconds in groups.items()
+    )
+
+
+def not_run(results: Path = RESULTS) -> pd.DataFrame:
+    """Return the paper's rows that no reference has, with what others measured on the paper's own network."""
+    evidence = [Evidence(suite, results) for suite in _suites(results)]
+    classifiers = {table1.TrainedRow.of(run).key for suite in evidence for run in suite.reference("table1")}
+    surfaces = {
+        run.spec["name"]
+        for suite in evidence
+        for run in suite.reference("table2")
+        if run.spec["data"] == "faust"
+    }
+    lines = [
+        {
+            "row": f"Table 1: {dataset} {network} {method}" + ("" if eps is None else f" {eps:g}"),
+            "paper": " / ".join(f"{value:.2f}" for value in table1.PAPER[dataset, network, method, eps]),
+            "published AutoAttack": f"{ROWS[key].autoattack:.2f}"
+            if (key := (dataset, network, method, eps)) in ROWS
+            else "",
+        }
+        for dataset, network, method, eps in table1.PAPER
+        if (dataset, network, method, eps) not in classifiers
+    ]
+    lines += [
+        {
+            "row": f"Table 2: FAUST, {name}",
+            "paper": " / ".join(f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in table2.PAPER[name]),
+            "published AutoAttack": "",
+        }
+        for name in table2.PAPER
+        if name not in surfaces
+    ]
+    return pd.DataFrame(lines)
+
+
+def _suites(results: Path) -> list[str]:
+    return sorted({path.parent.name for path in (results / "reference").glob("*/*.csv")})
+
+
+def _reference_only(name: str, evidence: Evidence) -> pd.DataFrame:
+    """Return a table as text, without what this machine has."""
+    frame, notes = TABLES[name].make(evidence)
+    text = Table(name, evidence.suite, frame, notes).csv()
+    if not text.strip():
+        return pd.DataFrame()
+    table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
+    return table[[column for column in table.columns if "(here)" not in column]]
+
+
+def _require_explanations(page: str, figures: pd.DataFrame) -> None:
+    headings = set(re.findall(r"^### (.+)$", page, re.MULTILINE))
+    missing = [heading for suite, heading in _differing(figures) if not headings & {suite, heading}]
+    if missing:
+        raise UserError(
+            f"{PAGE} explains {len(missing)} differing rows nowhere: write a heading ### {missing[0]}"
+        )
+
+
+def _differing(figures: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield suite and heading of every row with a figure that differs."""
+    headings = {
+        (str(row["suite"]), f"{row['suite']}: {str(row['figure']).rpartition(', ')[0]}")
+        for row in figures.to_dict("records")
+        if row["agrees"] == "differs"
+    }
+    yield from sorted(headings)
+
+
+def _short(commit: str) -> str:
+    name, changes, _ = commit.partition("+")
+    return name[:10] + (f" {changes}changes" if changes else "")
+
+
+if __name__ == "__main__":
+    try:
+        write_text(PAGE, filled(PAGE.read_text(encoding="utf-8")))
+    except UserError as error:
+        sys.exit(f"nls: {error}")
+    print(f"wrote {PAGE}")

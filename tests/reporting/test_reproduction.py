@@ -1,0 +1,38 @@
+"""The page of what is reproduced: made from the reference in git, with a reason for every row that differs."""
+
+from pathlib import Path
+
+import pytest
+
+from nls.errors import UserError
+from nls.reporting import reproduction
+from nls.reporting.runs import RESULTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (ROOT / reproduction.PAGE).read_text(encoding="utf-8")
+
+
+def test_the_page_holds_what_the_reference_holds(page):
+    assert reproduction.filled(page, ROOT / RESULTS) == page, "run make reproduction"
+
+
+def test_a_row_that_differs_needs_an_explanation(page):
+    with pytest.raises(
+        UserError, match="write a heading ### mini: Table 1: mnist convnet4a-linear-head madry"
+    ):
+        reproduction.filled(page.replace("### mini\n", ""), ROOT / RESULTS)
+
+
+def test_a_page_without_its_blocks_is_refused(page):
+    with pytest.raises(UserError, match="has no block <!-- begin: sources -->"):
+        reproduction.filled(page.replace("<!-- begin: sources -->", ""), ROOT / RESULTS)
+
+
+def test_without_a_reference_every_row_of_the_paper_was_not_run(tmp_path):
+    assert len(reproduction.not_run(tmp_path)) == 18 + 4
+    assert reproduction.agreement(tmp_path).empty
+    assert not list(tmp_path.iterdir())
