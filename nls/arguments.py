@@ -4,7 +4,8 @@ import argparse
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from nls.errors import one_line
 
@@ -15,9 +16,90 @@ LARGEST_SEED = 2**32 - 1
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self.paths: list[argparse.Action] = []
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        """Add an argument, and note it where it is a path."""
+        action = super().add_argument(*names, **options)
+        if options.get("type") is Path:
+            self.paths.append(action)
+        return action
+
     def error(self, message: str) -> NoReturn:
         """Print the complaint and exit with code 2."""
         self.exit(2, f"{one_line(f'{self.prog}: {message}')}; see {self.prog} --help\n")
+
+
+class Verbs:
+    """The verbs of a command line, in groups.
+
+    Args:
+        parser: the parser whose verbs they are.
+        metavar: what its usage calls a verb.
+        required: whether the parser cannot go without one.
+    """
+
+    def __init__(self, parser: Parser, metavar: str, *, required: bool = False) -> None:
+        self._actions = parser.add_subparsers(
+            metavar=metavar, required=required, parser_class=Parser, prog=parser.prog
+        )
+        self._title = ""
+        self.groups: dict[str, dict[str, str]] = {}
+        self.parsers = [parser]
+
+    def group(self, title: str) -> None:
+        """Begin a group of verbs, which :meth:`text` tells and argparse does not."""
+        self._title = title
+        self._actions.help = argparse.SUPPRESS
+
+    def add(
+        self, name: str, help: str, example: str, do: Callable[[Any], None] | None, *, figures: bool = False
+    ) -> Parser:
+        """Add a verb and return its parser.
+
+        Args:
+            name: the word that is typed.
+            help: what it does, in a line that begins in lower case.
+            example: a command that can be copied.
+            do: what carries it out; None for a verb with verbs of its own.
+            figures: whether it can print its figures as JSON.
+        """
+        self.groups.setdefault(self._title, {})[name] = help
+        parser: Parser = self._actions.add_parser(
+            name,
+            help=help,
+            description=f"{help[0].upper()}{help[1:]}.",
+            epilog=f"example:\n  {example}",
+        )
+        self.parsers.append(parser)
+        if do is not None:
+            parser.set_defaults(verb=do)
+            parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but complaints")
+            if figures:
+                parser.add_argument(
+                    "--json", action="store_true", help="print the figures as JSON, only them"
+                )
+        return parser
+
+    def text(self) -> str:
+        """Return the verbs and what they do, group by group."""
+        width = max(len(name) for group in self.groups.values() for name in group) + 2
+        return "\n\n".join(
+            "\n".join([f"{title}:", *(f"  {name:<{width}}{help}" for name, help in group.items())])
+            for title, group in self.groups.items()
+        )
+
+    def completion(self, shell: str) -> str:
+        """Return what a shell reads to complete the command line."""
+        import shtab
+
+        self._actions.help = None
+        for parser in self.parsers:
+            for action in parser.paths:
+                vars(action)["complete"] = shtab.FILE
+        return str(shtab.complete(self.parsers[0], shell))
 
 
 def integer(least: int, most: int = 10**9) -> Callable[[str], int]:

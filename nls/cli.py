@@ -7,6 +7,7 @@ import argparse
 import errno
 import importlib.metadata
 import io
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-from nls.arguments import Parser, integer, number, seed
+from nls.arguments import Parser, Verbs, integer, number, seed
 from nls.errors import Interrupted, NlsError, RunError, UserError, one_line
 
 
@@ -36,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
+    arguments.figures = sys.stdout
     try:
-        arguments.verb(arguments)
+        with _told(arguments):
+            arguments.verb(arguments)
     except NlsError as error:
         print("\n".join(filter(None, [f"nls: {one_line(str(error))}", error.below])), file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
@@ -49,11 +52,26 @@ def _answer(argv: Sequence[str] | None) -> int:
     return 0
 
 
+@contextmanager
+def _told(arguments: argparse.Namespace) -> Iterator[None]:
+    """Let what a verb tells on its way be silent (--quiet) or leave the output to its figures (--json)."""
+    if getattr(arguments, "quiet", False):
+        cast(_Patient, sys.stderr).has_terminal = False  # bars are for terminals
+        with redirect_stdout(io.StringIO()):
+            yield
+    elif getattr(arguments, "json", False):
+        with redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
+
+
 class _Patient:
     """A stream whose reader may go away (``| head``) without stopping the work that is told about."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.has_terminal = bool(stream.isatty())
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that knows only ASCII shows \\u221e for ∞.
             stream.reconfigure(errors="backslashreplace")
@@ -64,6 +82,9 @@ class _Patient:
         except BrokenPipeError:
             self._let_go()
             return len(text)
+
+    def isatty(self) -> bool:
+        return self.has_terminal
 
     def flush(self) -> None:
         try:
@@ -107,36 +128,61 @@ def _stoppable() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="nls", description="Benchmarks for Controlling Neural Level Sets.")
+    parser = Parser(prog="nls", usage="nls [-h] [--version] VERB ...")
     parser.add_argument("--version", action="version", version=f"nls {importlib.metadata.version('nls')}")
-    parser.set_defaults(verb=lambda arguments: parser.print_help())
-    verbs = parser.add_subparsers(metavar="VERB")
+    parser.add_argument(
+        "--print-completion",
+        choices=("bash", "zsh", "tcsh"),
+        dest="completion",
+        help='print what completes this command: eval "$(nls --print-completion bash)"',
+    )
+    verbs = Verbs(parser, "VERB")
+    verbs.group("classifiers and surfaces of your own")
     for add in (
-        _add_run,
-        _add_data,
         _add_attack,
         _add_verify,
-        _add_represent,
         _add_reconstruct,
         _add_mesh,
         _add_compare,
         _add_chamfer,
-        _add_table,
-        _add_figure,
-        _add_report,
-        _add_status,
-        _add_keep,
-        _add_doctor,
+        _add_represent,
     ):
         add(verbs)
+    verbs.group("data")
+    _add_data(verbs)
+    verbs.group("the benchmarks, mostly called by Snakemake")
+    for add in (_add_doctor, _add_run, _add_status, _add_table, _add_figure, _add_report, _add_keep):
+        add(verbs)
+    parser.description = f"Controlling Neural Level Sets: its methods and its benchmarks.\n\n{verbs.text()}"
+    parser.epilog = "nls VERB --help tells what a verb takes, with an example."
+    parser.set_defaults(verb=lambda arguments: _without_verb(arguments, parser, verbs))
     return parser
 
 
-def _add_run(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("run", help="run one spec file into a run directory")
+def _without_verb(arguments: argparse.Namespace, parser: Parser, verbs: Verbs) -> None:
+    print(verbs.completion(arguments.completion) if arguments.completion else parser.format_help())
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of the verb's own."""
+    common = ("verb", "completion", "quiet", "json", "figures")
+    return {name: value for name, value in vars(arguments).items() if name not in common}
+
+
+def _print_figures(arguments: argparse.Namespace, figures: Any) -> None:
+    """Print figures where they go even if everything else is silent."""
+    print(json.dumps(figures, indent=2, ensure_ascii=False), file=arguments.figures)
+
+
+def _add_run(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "run",
+        "run one spec file into a run directory",
+        "nls run results/smoke/specs/figure1/linf.yaml --out results/smoke/figure1/linf",
+        _run,
+    )
     parser.add_argument("spec", type=Path, metavar="SPEC.yaml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.set_defaults(verb=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -145,11 +191,12 @@ def _run(arguments: argparse.Namespace) -> None:
     run_spec(arguments.spec, arguments.out)
 
 
-def _add_data(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("data", help="obtain datasets and make scans")
-    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
-
-    fetch = actions.add_parser("fetch", help="obtain, check and lay out one dataset")
+def _add_data(verbs: Verbs) -> None:
+    parser = verbs.add("data", "obtain datasets and make scans", "nls data fetch mnist --root data", None)
+    actions = Verbs(parser, "ACTION", required=True)
+    fetch = actions.add(
+        "fetch", "obtain, check and lay out one dataset", "nls data fetch mnist --root data", _data_fetch
+    )
     fetch.add_argument("name", metavar="NAME", help="mnist fashion_mnist cifar10 digits bodies faust curves")
     fetch.add_argument("--root", type=Path, required=True, metavar="DIR")
     fetch.add_argument(
@@ -161,9 +208,13 @@ def _add_data(verbs: argparse._SubParsersAction) -> None:
     fetch.add_argument(
         "--archive", type=Path, metavar="PATH", help="MPI-FAUST as its site gives it, for faust"
     )
-    fetch.set_defaults(verb=_data_fetch)
 
-    scan = actions.add_parser("scan", help="scan a mesh with virtual cameras")
+    scan = actions.add(
+        "scan",
+        "scan a mesh with virtual cameras",
+        "nls data scan mesh.ply -o scan.ply --points 50000",
+        _data_scan,
+    )
     scan.add_argument("mesh", type=Path, metavar="MESH", help="any mesh file; y up, metres")
     scan.add_argument("-o", "--out", type=Path, required=True, metavar="SCAN.ply")
     scan.add_argument("--points", type=integer(1, 100_000_000), default=170_000, metavar="N")
@@ -171,7 +222,6 @@ def _add_data(verbs: argparse._SubParsersAction) -> None:
         "--noise", type=number(0, 1), default=0.0005, metavar="METRES", help="standard deviation"
     )
     scan.add_argument("--seed", type=seed, default=0, metavar="S")
-    scan.set_defaults(verb=_data_scan)
 
 
 def _data_fetch(arguments: argparse.Namespace) -> None:
@@ -186,8 +236,14 @@ def _data_scan(arguments: argparse.Namespace) -> None:
     scan_file(arguments.mesh, arguments.out, arguments.seed, arguments.points, arguments.noise)
 
 
-def _add_attack(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("attack", help="attack a classifier of your own and report what it withstands")
+def _add_attack(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "attack",
+        "attack a classifier of your own and report what it withstands",
+        "nls attack --model my_net.py:network --weights w.pt --dataset mnist --eps 0.3 --out attack.json",
+        _attack,
+        figures=True,
+    )
     parser.add_argument(
         "--model", required=True, metavar="FILE.py:FACTORY", help="function that returns the network"
     )
@@ -231,14 +287,13 @@ def _add_attack(verbs: argparse._SubParsersAction) -> None:
         "--save-adversarial", type=Path, metavar="FILE.npz", help="write the points; nls verify checks them"
     )
     parser.add_argument("--out", type=Path, metavar="attack.json")
-    parser.set_defaults(verb=_attack)
 
 
 def _attack(arguments: argparse.Namespace) -> None:
     from nls.attacks.command import attack_files
     from nls.attacks.library import Effort
 
-    options = {name: value for name, value in vars(arguments).items() if name != "verb"}
+    options = _options(arguments)
     for name in ("eps", "step_size"):
         value = options[name]
         if options["norm"] == "linf" and value > 1:
@@ -246,11 +301,18 @@ def _attack(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} {value:g} is more than pixels in [0, 1] allow{hint}")
     effort = Effort(*(options.pop(name) for name in ("apgd_steps", "fab_steps", "queries")))
     attacks = [name.strip() for name in options.pop("attacks").split(",") if name.strip()]
-    attack_files(attacks=attacks, effort=effort, **options)
+    found = attack_files(attacks=attacks, effort=effort, **options)
+    if arguments.json:
+        _print_figures(arguments, found)
 
 
-def _add_verify(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("verify", help="check the adversarial points that nls attack wrote")
+def _add_verify(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "verify",
+        "check the adversarial points that nls attack wrote",
+        "nls verify points.npz --model my_net.py:network --weights w.pt",
+        _verify,
+    )
     parser.add_argument("points", type=Path, metavar="FILE.npz")
     parser.add_argument("--model", required=True, metavar="FILE.py:FACTORY")
     parser.add_argument("--weights", type=Path, required=True, metavar="PATH")
@@ -258,17 +320,21 @@ def _add_verify(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--batch-size", type=integer(1), default=250)
-    parser.set_defaults(verb=_verify)
 
 
 def _verify(arguments: argparse.Namespace) -> None:
     from nls.attacks.command import check_file
 
-    check_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+    check_file(**_options(arguments))
 
 
-def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("reconstruct", help="reconstruct the surface that a point cloud samples")
+def _add_reconstruct(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "reconstruct",
+        "reconstruct the surface that a point cloud samples",
+        "nls reconstruct scan.ply -o mesh.ply --preview picture.png",
+        _reconstruct,
+    )
     parser.add_argument(
         "scan", type=Path, metavar="SCAN", help="PLY, OBJ, STL, OFF, XYZ, PCD, LAS, LAZ, NPY or NPZ"
     )
@@ -329,33 +395,42 @@ def _add_reconstruct(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seed", type=seed, default=0, metavar="S")
-    parser.set_defaults(verb=_reconstruct)
 
 
 def _reconstruct(arguments: argparse.Namespace) -> None:
     from nls.experiments.reconstruct_file import reconstruct_file
 
-    reconstruct_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+    reconstruct_file(**_options(arguments))
 
 
-def _add_mesh(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("mesh", help="mesh a network of `nls reconstruct --save-network` again")
+def _add_mesh(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "mesh",
+        "mesh a network of `nls reconstruct --save-network` again",
+        "nls mesh net.safetensors -o finer.ply --resolution 512",
+        _mesh,
+    )
     parser.add_argument("network", type=Path, metavar="NET.safetensors")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="MESH", help="PLY, OBJ or GLB")
     parser.add_argument("--resolution", type=integer(16, 4096), default=256, metavar="R")
     parser.add_argument("--keep-largest", action="store_true", help="drop all pieces but the largest")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.set_defaults(verb=_mesh)
 
 
 def _mesh(arguments: argparse.Namespace) -> None:
     from nls.experiments.reconstruct_file import mesh_network_file
 
-    mesh_network_file(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+    mesh_network_file(**_options(arguments))
 
 
-def _add_compare(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("compare", help="print every measure of a mesh against the truth")
+def _add_compare(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "compare",
+        "print every measure of a mesh against the truth",
+        "nls compare mesh.ply truth.ply",
+        _compare,
+        figures=True,
+    )
     parser.add_argument("mesh", type=Path, metavar="A", help="a mesh")
     parser.add_argument("truth", type=Path, metavar="B", help="the truth: a mesh or points")
     parser.add_argument(
@@ -369,34 +444,43 @@ def _add_compare(verbs: argparse._SubParsersAction) -> None:
         help="distance that the F-score counts as near, as a share of the diagonal of B's box; default: %(default)s",
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="S")
-    parser.set_defaults(verb=_compare)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     from nls.experiments.reconstruct_file import compare_files
 
-    compare_files(**{name: value for name, value in vars(arguments).items() if name != "verb"})
+    _print_figures(arguments, compare_files(**_options(arguments)))
 
 
-def _add_chamfer(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("chamfer", help="print the Chamfer distances of two meshes")
+def _add_chamfer(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "chamfer",
+        "print the Chamfer distances of two meshes",
+        "nls chamfer mesh.ply truth.ply",
+        _chamfer,
+        figures=True,
+    )
     parser.add_argument("first", type=Path, metavar="A", help="PLY, OBJ or GLB")
     parser.add_argument("second", type=Path, metavar="B")
     parser.add_argument(
         "--points", type=integer(1, 100_000_000), default=30_000, metavar="N", help="samples of each surface"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="S")
-    parser.set_defaults(verb=_chamfer)
 
 
 def _chamfer(arguments: argparse.Namespace) -> None:
     from nls.experiments.reconstruct_file import chamfer_files
 
-    chamfer_files(arguments.first, arguments.second, arguments.points, arguments.seed)
+    _print_figures(arguments, chamfer_files(**_options(arguments)))
 
 
-def _add_represent(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("represent", help="write a mesh as the exact zero level set of a ReLU network")
+def _add_represent(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "represent",
+        "write a mesh as the exact zero level set of a ReLU network",
+        "nls represent mesh.ply -o net.safetensors",
+        _represent,
+    )
     parser.add_argument(
         "mesh", type=Path, metavar="MESH.ply", help="watertight triangles: PLY, OBJ, STL or OFF"
     )
@@ -404,7 +488,6 @@ def _add_represent(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="default: float64")
     parser.add_argument("--repair", action="store_true", help="mend the mesh first; says what changed")
     parser.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="write ONNX too")
-    parser.set_defaults(verb=_represent)
 
 
 def _represent(arguments: argparse.Namespace) -> None:
@@ -416,27 +499,37 @@ def _represent(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-def _add_table(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("table", help="make a table from a suite's run directories")
+def _add_table(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "table",
+        "make a table from a suite's run directories",
+        "nls table table1 --suite smoke",
+        _table,
+        figures=True,
+    )
     parser.add_argument("name", metavar="TABLE")
     parser.add_argument("--suite", required=True)
-    parser.set_defaults(verb=_table)
 
 
 def _table(arguments: argparse.Namespace) -> None:
     from nls.reporting.products import make_table
 
     table = make_table(arguments.name, arguments.suite)
-    print(table.text(shutil.get_terminal_size((100, 24)).columns))
-    for path in table.write():
+    written = table.write()
+    if arguments.json:
+        _print_figures(arguments, table.figures())
+    else:
+        print(table.text(shutil.get_terminal_size((100, 24)).columns))
+    for path in written:
         print(f"wrote {path}")
 
 
-def _add_figure(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("figure", help="make a figure from a suite's run directories")
+def _add_figure(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "figure", "make a figure from a suite's run directories", "nls figure figure2 --suite smoke", _figure
+    )
     parser.add_argument("name", metavar="FIGURE")
     parser.add_argument("--suite", required=True)
-    parser.set_defaults(verb=_figure)
 
 
 def _figure(arguments: argparse.Namespace) -> None:
@@ -446,10 +539,11 @@ def _figure(arguments: argparse.Namespace) -> None:
         print(f"wrote {path}")
 
 
-def _add_report(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("report", help="gather a suite's tables and figures on one page")
+def _add_report(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "report", "gather a suite's tables and figures on one page", "nls report --suite smoke", _report
+    )
     parser.add_argument("--suite", required=True)
-    parser.set_defaults(verb=_report)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -458,22 +552,26 @@ def _report(arguments: argparse.Namespace) -> None:
     print(f"wrote {write_report(arguments.suite)}")
 
 
-def _add_status(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("status", help="tell how far a suite's runs are")
+def _add_status(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "status", "tell how far a suite's runs are", "nls status --suite smoke", _status, figures=True
+    )
     parser.add_argument("--suite", required=True)
-    parser.set_defaults(verb=_status)
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from nls.reporting.status import status_text
+    from nls.reporting.status import suite_status
 
-    print(status_text(arguments.suite))
+    found = suite_status(arguments.suite)
+    if arguments.json:
+        _print_figures(arguments, found.figures())
+    else:
+        print(found.text())
 
 
-def _add_keep(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("keep", help="file a suite's complete runs as the reference in git")
+def _add_keep(verbs: Verbs) -> None:
+    parser = verbs.add("keep", "file a suite's complete runs as the reference in git", "nls keep mini", _keep)
     parser.add_argument("suite", metavar="SUITE")
-    parser.set_defaults(verb=_keep)
 
 
 def _keep(arguments: argparse.Namespace) -> None:
@@ -483,16 +581,26 @@ def _keep(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-def _add_doctor(verbs: argparse._SubParsersAction) -> None:
-    parser = verbs.add_parser("doctor", help="tell what would stop a suite here, and what it will cost")
+def _add_doctor(verbs: Verbs) -> None:
+    parser = verbs.add(
+        "doctor",
+        "tell what would stop a suite here, and what it will cost",
+        "nls doctor --suite smoke",
+        _doctor,
+        figures=True,
+    )
     parser.add_argument("--suite", default="paper", help="a config of config/; default: %(default)s")
-    parser.set_defaults(verb=_doctor)
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
     from nls.experiments.doctor import examine
 
-    examine(arguments.suite, os.environ.get("NLS_MIRROR") or None)
+    found = examine(arguments.suite, os.environ.get("NLS_MIRROR") or None)
+    if arguments.json:
+        _print_figures(arguments, found)
+    for finding in found["findings"]:
+        if finding["stops"]:
+            raise UserError(f"{finding['subject']}: {finding['found']}")
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def attack_files(
     batch_size: int,
     save_adversarial: Path | None,
     out: Path | None,
-) -> None:
-    """Attack a model on the first ``limit`` test images, print the report, and write it to ``out``.
+) -> dict[str, Any]:
+    """Attack a model on the first ``limit`` test images, print the report, write it to ``out``, and return it.
 
     ``model`` is ``FILE.py:FACTORY``, a function without arguments that returns the network; ``weights`` is a
     checkpoint, see :func:`load_weights`. The points that were found go to ``save_adversarial``.
@@ -90,6 +90,7 @@ def attack_files(
     if out is not None:
         write_json(out, written)
         print(f"written to {out}")
+    return written
 
 
 def check_file(

@@ -8,8 +8,9 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -45,25 +46,27 @@ class Finding:
         return f"{'STOP' if self.stops else 'ok':<5} {self.subject:<13} {self.found}"
 
 
-def examine(suite_name: str, mirror: str | None) -> None:
-    """Print what was found, line by line, and the cost of the suite's runs that are not done.
+def examine(suite_name: str, mirror: str | None) -> dict[str, Any]:
+    """Print what was found, line by line, and the cost of the suite's runs that are not done; return both.
 
     Raises:
-        UserError: the suite has no config, or something would stop it; the message is the first such thing.
+        UserError: the suite has no config.
     """
     suite = _suite(suite_name)
     specs = [spec for runs in suite.specs.values() for spec in runs]
     left = [spec for spec in specs if not (run_directory(spec) / METRICS).exists()]
-    problems = []
+    findings = []
     for finding in _findings(suite, left, mirror or suite.config.mirror):
         print(finding, flush=True)
-        if finding.stops:
-            problems.append(finding)
+        findings.append(finding)
     print(f"\n{len(specs)} runs, {len(specs) - len(left)} of them done", flush=True)
-    if left:
-        _print_costs(left)
-    if problems:
-        raise UserError(f"{problems[0].subject}: {problems[0].found}")
+    costs = _print_costs(left) if left else []
+    return {
+        "findings": list(map(asdict, findings)),
+        "runs": len(specs),
+        "done": len(specs) - len(left),
+        "costs": [asdict(cost) | {"seconds": cost.seconds} for cost in costs],
+    }
 
 
 def _suite(name: str) -> Suite:
@@ -199,7 +202,7 @@ def _partitions() -> set[str]:
     return {place["slurm_partition"].strip("'") for place in places if "slurm_partition" in place}
 
 
-def _print_costs(left: Sequence[RunSpec]) -> None:
+def _print_costs(left: Sequence[RunSpec]) -> list[Cost]:
     print(f"measuring a step of each kind of run, about {MEASURING_SECONDS:.0f} s …\n", flush=True)
     print(f"{'kind of run':<52}{'runs':>5}{'a step':>11}{'steps':>11}{'in all':>12}")
     costs = []
@@ -227,6 +230,7 @@ def _print_costs(left: Sequence[RunSpec]) -> None:
         print(
             f"Other work leaves little time to measure in (load {load:.0f} on {cores} cores): ask again later."
         )
+    return costs
 
 
 def _cost_line(cost: Cost) -> str:

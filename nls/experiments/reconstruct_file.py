@@ -1,6 +1,5 @@
 """``nls reconstruct``, ``nls compare`` and ``nls chamfer``: from files to files and figures."""
 
-import json
 import time
 from pathlib import Path
 
@@ -110,23 +109,24 @@ def mesh_network_file(network: Path, out: Path, resolution: int, keep_largest: b
     print(f"{out}: {len(mesh.vertices)} vertices, {topology(mesh)}")
 
 
-def compare_files(mesh: Path, truth: Path, points: int, f_share: float, seed: int) -> None:
-    """Print every measure of a mesh against the truth as JSON, lengths in their units.
+def compare_files(
+    mesh: Path, truth: Path, points: int, f_share: float, seed: int
+) -> dict[str, float | int | bool]:
+    """Return every measure of a mesh against the truth, lengths in their units.
 
     ``truth`` is a mesh or a cloud. A measure that is not defined, see :func:`compare`, is left out.
 
     Raises:
         UserError: a file that cannot be read, or a first one that is no mesh.
     """
-    figures = compare(read_mesh(mesh), read_surface(truth), points, seed, f_share)
-    print(json.dumps(figures, indent=2))
+    return compare(read_mesh(mesh), read_surface(truth), points, seed, f_share)
 
 
-def chamfer_files(first: Path, second: Path, points: int, seed: int) -> None:
-    """Print the Chamfer distances of two meshes as JSON, in their units.
+def chamfer_files(first: Path, second: Path, points: int, seed: int) -> dict[str, float]:
+    """Return the Chamfer distances ``l1`` and ``l2`` of two meshes, in their units.
 
     Raises:
         UserError: a file that is no mesh.
     """
     distances = chamfer_of_meshes(read_mesh(first), read_mesh(second), points, seed)
-    print(json.dumps({"l1": distances.l1, "l2": distances.l2}))
+    return {"l1": distances.l1, "l2": distances.l2}

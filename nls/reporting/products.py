@@ -115,6 +115,11 @@ class Table:
 
         return terminal_text(self._shown.map(_cell), self.notes, width)
 
+    def figures(self) -> dict[str, Any]:
+        """Return rows and notes for JSON; a missing cell is None."""
+        frame = _deviations_apart(self.frame).astype(object)
+        return {"rows": frame.where(frame.notna(), None).to_dict("records"), "notes": self.notes}
+
     @property
     def _shown(self) -> pd.DataFrame:
         return self.frame.astype(object).where(self.frame.notna(), "")

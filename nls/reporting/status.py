@@ -32,8 +32,54 @@ class RunStatus:
     left: float | None = None
 
 
-def status_text(suite: str) -> str:
-    """Return a table of the suite's runs by experiment and state, the rate, the time left, and what needs care.
+@dataclass(frozen=True)
+class SuiteStatus:
+    """A suite's runs by experiment."""
+
+    experiments: dict[str, list[RunStatus]]
+
+    @property
+    def runs(self) -> list[RunStatus]:
+        """All of them."""
+        return [run for runs in self.experiments.values() for run in runs]
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all runs are done; None if unknown."""
+        parts = [_left(runs) for runs in self.experiments.values()]
+        known = [seconds for seconds in parts if seconds is not None]
+        return sum(known) if len(known) == len(parts) else None
+
+    def text(self) -> str:
+        """Return a table of the runs by experiment and state, the rate, the time left, and what needs care."""
+        lines = [
+            f"{'experiment':<16}" + "".join(f"{state:>9}" for state in STATES) + f"{'runs':>9}  time left"
+        ]
+        lines += [_line(name, runs, _left(runs)) for name, runs in self.experiments.items()]
+        lines += [_line("all", self.runs, self.left), _rate(self.runs)]
+        for run in self._with_care:
+            log = f"; log: {run.record.directory / 'run.log'}" if run.state == "failed" else ""
+            lines.append(f"{run.state}: {run.record.directory}: {run.detail}{log}")
+        return "\n".join(lines)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the same for JSON; a time that is not known is None."""
+        return {
+            "experiments": {name: _counts(runs, _left(runs)) for name, runs in self.experiments.items()},
+            "all": _counts(self.runs, self.left),
+            "runs": [
+                {"directory": str(run.record.directory), "state": run.state, "detail": run.detail}
+                for run in self._with_care
+            ],
+        }
+
+    @property
+    def _with_care(self) -> list[RunStatus]:
+        return [run for run in self.runs if run.state in ("running", "failed", "stopped")]
+
+
+def suite_status(suite: str) -> SuiteStatus:
+    """Return how far a suite's runs are.
 
     Raises:
         UserError: there is no such suite.
@@ -41,20 +87,12 @@ def status_text(suite: str) -> str:
     evidence = Evidence(suite)
     evidence.require_suite()
     experiments = sorted(path.name for path in (evidence.results / suite / "specs").iterdir())
-    found = {name: [_status(record) for record in evidence.here(name)] for name in experiments}
-    lines = [f"{'experiment':<16}" + "".join(f"{state:>9}" for state in STATES) + f"{'runs':>9}  time left"]
-    for name, runs in found.items():
-        lines.append(_line(name, runs, _left(runs)))
-    everything = [run for runs in found.values() for run in runs]
-    parts = [_left(runs) for runs in found.values()]
-    known = [seconds for seconds in parts if seconds is not None]
-    lines.append(_line("all", everything, sum(known) if len(known) == len(parts) else None))
-    lines.append(_rate(everything))
-    for run in everything:
-        if run.state in ("running", "failed", "stopped"):
-            log = f"; log: {run.record.directory / 'run.log'}" if run.state == "failed" else ""
-            lines.append(f"{run.state}: {run.record.directory}: {run.detail}{log}")
-    return "\n".join(lines)
+    return SuiteStatus({name: [_status(record) for record in evidence.here(name)] for name in experiments})
+
+
+def _counts(runs: list[RunStatus], left: float | None) -> dict[str, int | float | None]:
+    counts = Counter(run.state for run in runs)
+    return {state: counts[state] for state in STATES} | {"runs": len(runs), "seconds_left": left}
 
 
 def _status(record: RunRecord) -> RunStatus:

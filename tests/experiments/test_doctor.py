@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import threading
 
 import pytest
@@ -77,9 +78,13 @@ def test_an_unknown_suite_is_told_the_known_ones(checkout, capsys):
 
 def test_a_dataset_that_cannot_be_had_stops_and_one_that_can_does_not(checkout, capsys, monkeypatch):
     configure(checkout, mirror="mirror", **on_dataset("mnist"))
-    monkeypatch.setattr(doctor, "_print_costs", lambda left: None)
+    monkeypatch.setattr(doctor, "_print_costs", lambda left: [])
     assert main(["doctor", "--suite", "s"]) == 2
     assert "nls: dataset: mnist is not in data/" in capsys.readouterr().err
+    assert main(["doctor", "--suite", "s", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert [one["subject"] for one in found["findings"] if one["stops"]] == ["dataset"]
+    assert (found["runs"], found["done"], found["costs"]) == (4, 0, [])
     (checkout / "mirror").mkdir()
     (checkout / "mirror" / "mnist.npz").write_bytes(b"")
     assert main(["doctor", "--suite", "s"]) == 0
@@ -97,7 +102,7 @@ def test_a_dataset_that_cannot_be_had_stops_and_one_that_can_does_not(checkout, 
 
 def test_partitions_of_the_profile_must_exist(checkout, capsys, monkeypatch):
     configure(checkout)
-    monkeypatch.setattr(doctor, "_print_costs", lambda left: None)
+    monkeypatch.setattr(doctor, "_print_costs", lambda left: [])
     profile = checkout / "workflow/profiles/slurm/config.yaml"
     profile.parent.mkdir(parents=True)
     rules = {"table1_run": {"slurm_partition": "'gpu'"}}

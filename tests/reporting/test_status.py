@@ -7,7 +7,7 @@ import yaml
 from made_up import finish
 
 from nls.engine.runs import HEARTBEAT
-from nls.reporting.status import status_text
+from nls.reporting.status import suite_status
 
 BEAT = {"phase": "training", "start": 100, "step": 300, "total": 500, "phase_seconds": 20.0, "seconds": 25.0}
 
@@ -43,7 +43,7 @@ def counts(text, experiment):
 def test_runs_are_counted_by_state_with_rate_time_left_and_what_needs_care(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     suite(tmp_path, ["done0", "done1", "done2", "failed", "running", "stopped", "waiting0", "waiting1"])
-    text = status_text("s")
+    text = suite_status("s").text()
     # The running one needs 20 s more, the stopped one too, the waiting ones as long as the median of the complete.
     assert counts(text, "figure2") == ["3", "1", "1", "1", "2", "8", "3 min"]
     assert counts(text, "all") == counts(text, "figure2")
@@ -59,7 +59,7 @@ def test_runs_are_counted_by_state_with_rate_time_left_and_what_needs_care(tmp_p
 def test_nothing_is_invented_where_nothing_tells(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     suite(tmp_path, ["waiting0", "attacking"])
-    text = status_text("s")
+    text = suite_status("s").text()
     assert counts(text, "figure2") == ["0", "1", "0", "0", "1", "2", "unknown"]
     assert "rate: unknown until two runs are done" in text
     assert "attacking: apgd-t, 25 s in this job" in text
@@ -68,4 +68,4 @@ def test_nothing_is_invented_where_nothing_tells(tmp_path, monkeypatch):
 def test_a_suite_that_is_done_has_no_time_left(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     suite(tmp_path, ["done0", "done1"])
-    assert counts(status_text("s"), "all") == ["2", "0", "0", "0", "0", "2", "0 s"]
+    assert counts(suite_status("s").text(), "all") == ["2", "0", "0", "0", "0", "2", "0 s"]

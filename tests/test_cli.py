@@ -1,0 +1,134 @@
+"""What every verb has: help with an example that is accepted, silence, JSON, and completion in a shell."""
+
+import json
+import os
+import pty
+import shlex
+import shutil
+import subprocess
+import sys
+import termios
+
+import pytest
+import trimesh
+import yaml
+from made_up import finish
+
+from nls.cli import main
+from nls.engine.progress import Progress
+
+VERBS = (
+    *(
+        "attack",
+        "verify",
+        "reconstruct",
+        "mesh",
+        "compare",
+        "chamfer",
+        "represent",
+        "data fetch",
+        "data scan",
+    ),
+    *("doctor", "run", "status", "table", "figure", "report", "keep"),
+)
+
+
+def help_of(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*verb.split(), "--help"])
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_example_in_a_verbs_help_is_accepted(verb, capsys, monkeypatch):
+    text = help_of(verb, capsys)
+    assert text.startswith(f"usage: nls {verb} [-h] [-q]")
+    example = text.split("example:\n  ")[1].strip()
+    program, *words = shlex.split(example)
+    assert program == "nls"
+    assert words[: len(verb.split())] == verb.split()
+    done = []
+    name = f"nls.cli._{verb.replace(' ', '_')}"
+    monkeypatch.setattr(name, lambda arguments: done.append(arguments))
+    assert main(words) == 0
+    assert len(done) == 1
+
+
+def test_the_help_names_every_verb_once_in_its_group(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    listed = [line.split()[0] for line in text.split("options:")[0].splitlines() if line.startswith("  ")]
+    assert sorted(listed) == sorted({verb.split()[0] for verb in VERBS})
+    assert text.count("\n\n") >= 5
+    assert "\x1b" not in text
+
+
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trimesh.creation.icosphere(1).export("ball.ply")
+    trimesh.creation.box().export("box.ply")
+    return tmp_path
+
+
+def test_quiet_prints_nothing_but_figures_and_complaints(shapes, capfd):
+    assert main(["represent", "ball.ply", "-o", "ball.safetensors", "--quiet"]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert (shapes / "ball.safetensors").exists()
+    assert main(["chamfer", "ball.ply", "box.ply", "--points", "100", "--quiet"]) == 0
+    out, err = capfd.readouterr()
+    assert set(json.loads(out)) == {"l1", "l2"}
+    assert err == ""
+    assert main(["chamfer", "ball.ply", "none.ply", "--quiet"]) == 2
+    assert capfd.readouterr().err.startswith("nls: cannot read none.ply")
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_bars_are_for_a_terminal_that_is_not_to_be_quiet(monkeypatch, quiet):
+    """The terminal is a real one: what stands on it is read from its other end."""
+    monkeypatch.setattr("nls.cli._chamfer", lambda arguments: list(Progress().steps(3, "fit")))
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert main(["chamfer", "a.ply", "b.ply", *(["-q"] if quiet else [])]) == 0
+        terminal.write(".")
+    seen = os.read(ours, 4096)
+    os.close(ours)
+    assert seen == b"." if quiet else b"fit: 100%" in seen
+
+
+def test_json_is_all_that_the_output_holds(shapes, capfd):
+    spec = {"suite": "s", "experiment": "figure2", "run": "one"}
+    path = shapes / "results/s/specs/figure2/one.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(spec))
+    finish(shapes / "results/s/figure2/one", spec, {})
+    assert main(["status", "--suite", "s", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["experiments"]["figure2"]["done"] == found["all"]["runs"] == 1
+    assert found["all"]["seconds_left"] == 0
+    assert main(["table", "table1", "--suite", "s", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["rows"] == []
+    assert "wrote reports/s/table1.csv" in err
+    for words in (["compare", "ball.ply", "box.ply"], ["compare", "ball.ply", "box.ply", "--json"]):
+        assert main([*words, "--points", "500"]) == 0
+        assert "chamfer_l2" in json.loads(capfd.readouterr().out)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here: completion is not tried")
+def test_bash_completes_verbs_options_and_files(shapes, capsys):
+    assert main(["--print-completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    asked = (["st"], ["attack", "--weights-"], ["data", "f"], ["mesh", "ba"], ["chamfer", "ball.ply", "bo"])
+    calls = [
+        f"COMP_WORDS=({shlex.join(['nls', *words])}); COMP_CWORD={len(words)}; "
+        f'_shtab_nls nls {words[-1]} x; echo "${{COMPREPLY[@]}}"'
+        for words in asked
+    ]
+    done = subprocess.run(["bash", "-c", "\n".join([script, *calls])], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["status", "--weights-key", "fetch", "ball.ply", "box.ply"], (
+        done.stderr
+    )
