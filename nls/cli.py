@@ -342,7 +342,7 @@ def _add_reconstruct(verbs: Verbs) -> None:
     parser.add_argument(
         "--method",
         default="levelset",
-        help="levelset levelset-detail levelset-paper poisson igr igr-normals atlasnet-25 atlasnet-1 "
+        help="levelset levelset-paper poisson igr igr-normals atlasnet-25 atlasnet-1 "
         "atlasnet-sphere; default: %(default)s",
     )
     parser.add_argument(
@@ -352,7 +352,7 @@ def _add_reconstruct(verbs: Verbs) -> None:
         "--quality",
         choices=("fast", "default", "fine"),
         default="default",
-        help="a third of the steps, or three times as many; 128, 256 or 384 nodes",
+        help="half of the steps, or twice as many; 192, 384 or 512 nodes",
     )
     parser.add_argument(
         "--steps", type=integer(1), metavar="N", help="of training; default: those of the quality"
@@ -412,7 +412,7 @@ def _add_mesh(verbs: Verbs) -> None:
     )
     parser.add_argument("network", type=Path, metavar="NET.safetensors")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="MESH", help="PLY, OBJ or GLB")
-    parser.add_argument("--resolution", type=integer(16, 4096), default=256, metavar="R")
+    parser.add_argument("--resolution", type=integer(16, 4096), default=384, metavar="R")
     parser.add_argument("--keep-largest", action="store_true", help="drop all pieces but the largest")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 

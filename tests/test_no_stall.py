@@ -281,7 +281,7 @@ def fit_by(method, loss_of, rows_of=lambda points: points):
         if isinstance(method, AtlasNetMethod):
             network = AtlasNet(2, "square", 16, 16)
         elif isinstance(method, LevelSet):
-            network = DetailedMLP(points, [0.2, 0.1], 32, 3)
+            network = DetailedMLP.around(points, [0.2, 0.1], ImplicitMLP(32, 3))
         else:
             network = ImplicitMLP(32, 3, activation="softplus")
         loss, rows, run = loss_of(method, network, points), rows_of(points), run_in(folder, stalls)

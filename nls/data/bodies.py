@@ -113,9 +113,50 @@ _PEOPLE = (
     ),
 )
 
+# People on whom settings may be chosen: none of them is in the set.
+_OTHERS = (
+    _Person(0.15, 0.7, 0.45, 0.5, 0.45, {**_both("upperarm01", 0, -30, 0), **_both("lowerarm01", 0, 0, -10)}),
+    _Person(
+        0.85,
+        0.62,
+        0.55,
+        0.45,
+        0.65,
+        {**_both("upperarm01", 10, 10, 0), "upperleg01.L": (-25, 0, 0), "lowerleg01.L": (20, 0, 0)},
+    ),
+    _Person(
+        0.5,
+        0.8,
+        0.5,
+        0.65,
+        0.5,
+        {
+            "upperarm01.L": (-20, -60, 0),
+            "upperarm01.R": (-20, -10, 0),
+            "head": (0, 0, -15),
+            **_both("upperleg01", 0, -8, 0),
+        },
+    ),
+    _Person(
+        0.05,
+        0.6,
+        0.6,
+        0.35,
+        0.6,
+        {
+            "upperarm01.R": (0, 60, 0),
+            "upperarm01.L": (0, -20, 0),
+            "lowerarm01.R": (0, 15, 0),
+            "spine03": (10, 0, 0),
+        },
+    ),
+)
+
 
 def body(number: int) -> tuple[Float64[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
-    """Return the watertight body of one of the ten people: metres, y up, facing +z, standing on y = 0.
+    """Return a watertight body: metres, y up, facing +z, standing on y = 0.
+
+    Numbers 0 to 9 are the people of the set. 10 to 13 are others, on whom settings may be chosen.
 
     Coordinates are rounded to a micrometre, so that the order of a sum on another machine does not show.
 
@@ -123,7 +164,7 @@ def body(number: int) -> tuple[Float64[np.ndarray, "v 3"], Int[np.ndarray, "f 3"
         UserError: anny is not installed.
     """
     model = _model()
-    person = _PEOPLE[number]
+    person = (*_PEOPLE, *_OTHERS)[number]
     bones = model.bone_labels
     turns = torch.zeros(len(bones), 3, dtype=model.dtype)
     for bone, degrees in person.pose.items():

@@ -90,8 +90,6 @@ def _with_level_set(method: str, option: str) -> LevelSet | Igr:
     settings = METHODS.get(method)
     if not isinstance(settings, LevelSet | Igr):
         raise UserError(f"method {method} has no level set: leave out {option}")
-    if isinstance(settings, LevelSet) and settings.detail.cells:
-        raise UserError(f"method {method} has grids that only its points can rebuild: leave out {option}")
     return settings
 
 

@@ -192,7 +192,10 @@ def keep_and_measure(
 def told(method: Method) -> str:
     """Return a method's settings in one line."""
     settings = method.model_dump(mode="json")
+    cells = settings.pop("detail", {}).get("cells")
     parts = settings | settings.pop("training", {}) | settings.pop("sampling", {})
+    if cells:
+        parts["cells"] = cells
     return ", ".join(f"{name} {value}" for name, value in parts.items() if not isinstance(value, dict))
 
 

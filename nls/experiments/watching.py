@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 
 from nls.errors import UserError
-from nls.geometry.meshing import mesh_zero_level
-from nls.geometry.octree import Grid
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LevelSet
 from nls.reconstruction.session import UnsavedSession
+from nls.reconstruction.surface import mesh_level_set
 from nls.reporting.render import write_preview
 
 # Nodes along an axis: enough to see a surface emerge, in a second or two.
@@ -42,7 +41,7 @@ class WatchedSession(UnsavedSession):
     ) -> None:
         super().__init__(device)
         self._folder, self._every, self._points = folder, every, points
-        self._network, self._frame = method.network(), Frame.of(points)
+        self._method, self._frame = method, Frame.of(points)
         self._step = 0
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -53,9 +52,10 @@ class WatchedSession(UnsavedSession):
         self._step += 1
 
     def _draw(self, step: int, weights: dict[str, torch.Tensor]) -> None:
-        self._network.load_state_dict({name: value.cpu() for name, value in weights.items()})
+        network = self._method.network_for(weights)
+        network.load_state_dict({name: value.cpu() for name, value in weights.items()})
         try:
-            mesh = mesh_zero_level(self._network, Grid(_RESOLUTION))
+            mesh, _ = mesh_level_set(network, _RESOLUTION, torch.device("cpu"))
         except UserError:
             print(f"step {step}: no surface yet", flush=True)
             return

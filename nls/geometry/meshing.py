@@ -77,6 +77,18 @@ def trimmed(mesh: trimesh.Trimesh, distances: Float[np.ndarray, " v"], most: flo
     return left
 
 
+def without_small_pieces(mesh: trimesh.Trimesh, share: float) -> tuple[trimesh.Trimesh, int]:
+    """Return a mesh without the connected pieces that have less than a share of its area, and how many these were."""
+    piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
+    areas = np.bincount(piece, weights=mesh.area_faces)
+    small = areas < share * areas.sum()
+    if not small.any():
+        return mesh, 0
+    left = trimesh.Trimesh(mesh.vertices, mesh.faces[~small[piece]], process=False)
+    left.remove_unreferenced_vertices()
+    return left, int(np.count_nonzero(small))
+
+
 def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """Return the piece of a mesh with the largest area."""
     return max(mesh.split(only_watertight=False), key=lambda piece: float(piece.area))

@@ -1,36 +1,32 @@
-"""An implicit network with detail: an MLP that also sees features of grids near the point cloud."""
+"""An implicit network with detail: an MLP, and grids of corrections near the point cloud."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nls.networks.implicit import ImplicitMLP, evaluate
+from nls.networks.implicit import ImplicitMLP
 
 # Cells along an axis that have a number of their own; the middle one touches the origin.
 _AXIS = 4096
 # A cell is near the cloud if it and its neighbours hold at least this share of the median number of points.
 _SHARE = 0.1
-# Standard deviation of the weights through which a layer sees a feature, times the root of the features of a grid.
-_SPREAD = 0.3
 
 
 class DetailedMLP(nn.Module):
-    """``F(x) = MLP(x, φ(x))``, with features ``φ`` interpolated between the nodes of grids near a cloud.
+    """``F(x) = MLP(x) + Σ_g s_g C_g(x)``, with corrections ``C_g`` on grids near a cloud and shares ``s_g``.
 
-    Every grid gives ``features`` numbers, trilinear in its cells. They are learnt at the nodes around the cells that
-    hold points and their neighbours, and 0 at the others; so two cells away from the points F is the MLP alone, and
-    detail cannot make a piece of surface far from them. Initially φ = 0, and F is the MLP's sphere.
+    A correction is trilinear in the cells of its grid. It is learnt at the nodes around the cells that hold points
+    and their neighbours, and 0 at all others; so two cells away from the points F is the MLP alone, and detail cannot
+    make a piece of surface far from them. Initially all corrections are 0, and F is the MLP's sphere.
 
     Args:
-        points: the cloud, ``(n, 3)``.
-        cells: widths of the grids' cells, from coarse to fine.
-        width: units of a hidden layer.
-        depth: hidden layers.
-        features: numbers that a grid gives.
+        mlp: the network without detail.
+        grids: how many grids.
+        near: how many of their cells are near the cloud, together.
+        nodes: how many of their nodes are learnt, together.
     """
 
     corners: Tensor
@@ -39,128 +35,115 @@ class DetailedMLP(nn.Module):
     nodes: Tensor
     shares: Tensor
 
-    def __init__(
-        self,
-        points: Float[Tensor, "n 3"],
-        cells: Sequence[float],
-        width: int = 128,
-        depth: int = 4,
-        features: int = 4,
-    ) -> None:
+    def __init__(self, mlp: ImplicitMLP, grids: int, near: int, nodes: int) -> None:
         super().__init__()
-        device = points.device
-        self.mlp = ImplicitMLP(width, depth)
+        self.mlp = mlp
+        self.register_buffer("corners", torch.cartesian_prod(*[torch.arange(2)] * 3))
+        self.register_buffer("cells", torch.ones(grids))
+        # The last row stands for all cells that are not near the cloud, and the last node for all that stay 0.
+        self.register_buffer("keys", torch.full((near + 1,), torch.iinfo(torch.int64).max))
+        self.register_buffer("nodes", torch.full((near + 1, 8), nodes))
+        self.register_buffer("shares", torch.zeros(grids))
+        self.corrections = nn.Parameter(torch.zeros(nodes + 1))
+        self.open = True
+
+    @classmethod
+    def around(cls, points: Float[Tensor, "n 3"], cells: Sequence[float], mlp: ImplicitMLP) -> "DetailedMLP":
+        """Return a network on the points' device with a grid near them for each of ``cells``, the widths of cells."""
         keys, nodes, count = [], [], 0
         for grid, cell in enumerate(cells):
             found, corners = _grid(points, cell)
             keys.append(found + grid * _AXIS**3)
             nodes.append(torch.where(corners >= 0, corners + count, -1))
             count += int(corners.max()) + 1
-        # The last row stands for all cells that are not near the cloud, and the last node for all that stay 0.
-        keys.append(torch.full((1,), torch.iinfo(torch.int64).max, device=device))
-        nodes.append(torch.full((1, 8), -1, device=device))
-        self.register_buffer("corners", torch.cartesian_prod(*[torch.arange(2, device=device)] * 3))
-        self.register_buffer("cells", torch.tensor(list(cells), dtype=points.dtype, device=device))
-        self.register_buffer("keys", torch.cat(keys))
-        self.register_buffer("nodes", torch.cat(nodes) % (count + 1))
-        self.register_buffer("shares", torch.zeros(len(cells), dtype=points.dtype, device=device))
-        self.table = nn.Parameter(torch.zeros(count + 1, features))
-        spread = _SPREAD / math.sqrt(features)
-        self.entries = nn.ParameterList(
-            nn.Parameter(spread * torch.randn(width, len(cells) * features)) for _ in range(depth)
-        )
-        self.open = True
-        self.out = nn.Parameter(torch.full((1, len(cells) * features), 1 / math.sqrt(features)))
+        network = cls(mlp, len(cells), sum(len(found) for found in keys), count).to(points.device)
+        network.cells.copy_(torch.tensor(list(cells)))
+        network.keys[:-1] = torch.cat(keys)
+        network.nodes[:-1] = torch.cat(nodes) % (count + 1)
+        return network
+
+    @classmethod
+    def fitting(cls, weights: Mapping[str, Tensor], mlp: ImplicitMLP) -> "DetailedMLP":
+        """Return a network into which the weights of another one fit.
+
+        Raises:
+            KeyError: they are not the weights of such a network.
+        """
+        return cls(mlp, len(weights["cells"]), len(weights["keys"]) - 1, len(weights["corrections"]) - 1)
 
     def let_in(self, shares: Sequence[float]) -> None:
-        """Multiply the features of every grid by its share, from 0 to 1; while all are 0, the grids cost nothing."""
+        """Multiply the corrections of every grid by its share, 0 to 1; while all are 0, the grids cost nothing."""
         self.open = any(shares)
         for grid, share in enumerate(shares):
             self.shares[grid].fill_(share)
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Return the values of the points."""
-        if not self.open:
-            return self.mlp(points)
-        features, _ = self._features(points)
-        entry = torch.cat([points, features], dim=1)
-        first, bias, *layers = self._layers()
-        hidden = torch.addmm(bias, entry, first.T).relu_()
-        for weight, seen, bias in zip(layers[:-3:3], layers[1:-3:3], layers[2:-3:3], strict=True):
-            hidden = torch.addmm(torch.addmm(bias, entry, seen.T), hidden, weight.T).relu_()
-        weight, seen, bias = layers[-3:]
-        return torch.addmm(torch.addmm(bias, entry, seen.T), hidden, weight.T)[:, 0]
+        values = self.mlp(points)
+        return values + self._corrections(points)[0] if self.open else values
 
     def live_values_and_jacobian(
         self, points: Float[Tensor, "n 3"]
-    ) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1 3"]]:
+    ) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1 3"]] | None:
         """Return what :func:`nls.levelset.fields.live_values_and_jacobian` does."""
-        if not self.open and (found := self.mlp.live_values_and_jacobian(points)) is not None:
+        found = self.mlp.live_values_and_jacobian(points)
+        if found is None or not self.open:
             return found
-        points = points.detach()
-        features, slopes = self._features(points)
-        values, jacobian = evaluate(torch.cat([points, features], dim=1), *self._layers())
-        return values, torch.baddbmm(jacobian[:, :, :3], jacobian[:, :, 3:], slopes)
+        values, slopes = self._corrections(points.detach())
+        return found[0] + values[:, None], found[1] + slopes[:, None]
 
-    def _layers(self) -> list[Tensor]:
-        """Return the parameters as :func:`evaluate` takes them."""
-        mlp = self.mlp
-        found = [torch.cat([mlp.first.weight, self.entries[0]], dim=1), mlp.first.bias]
-        for layer, entry in zip((*mlp.layers, mlp.last), (*self.entries[1:], self.out), strict=True):
-            found += [layer.hidden.weight, torch.cat([layer.entry.weight, entry], dim=1), layer.entry.bias]
-        return found
-
-    def _features(self, points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, "n f"], Float[Tensor, "n f 3"]]:
-        """Return the features and their derivatives in x, the latter without a graph."""
+    def _corrections(self, points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """Return the sum of the corrections, and its derivatives in x without a graph."""
         places = points.detach()[:, None] / self.cells[:, None]
         first = places.floor()
         grids = torch.arange(len(self.cells), device=points.device)
         keys = _key(first.long()) + grids * _AXIS**3
         row = torch.searchsorted(self.keys, keys)
         row = torch.where(self.keys[row] == keys, row, len(self.keys) - 1)
-        features, slopes = _Interpolation.apply(
-            points, self.table, self.nodes[row], places - first, self.corners, self.cells, self.shares
+        values, slopes = _Interpolation.apply(
+            points,
+            self.corrections,
+            self.nodes[row],
+            places - first,
+            self.corners,
+            self.shares,
+            self.shares / self.cells,
         )
-        return features, slopes
+        return values, slopes
 
 
 class _Interpolation(torch.autograd.Function):
-    """Trilinear interpolation in every grid, and its derivative in x."""
+    """The sum of trilinear interpolations in all grids, and its derivatives in x."""
 
     @staticmethod
     def forward(
         ctx: Any,
         points: Float[Tensor, "n 3"],
-        table: Float[Tensor, "m c"],
+        corrections: Float[Tensor, " m"],
         nodes: Int[Tensor, "n g 8"],
         places: Float[Tensor, "n g 3"],
         corners: Int[Tensor, "8 3"],
-        cells: Float[Tensor, " g"],
         shares: Float[Tensor, " g"],
-    ) -> tuple[Float[Tensor, "n gc"], Float[Tensor, "n gc 3"]]:
-        count = len(nodes)
-        high = corners.bool()
-        x, y, z = torch.where(high, places[:, :, None], 1 - places[:, :, None]).unbind(3)
+        steepness: Float[Tensor, " g"],
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        x, y, z = torch.where(corners.bool(), places[:, :, None], 1 - places[:, :, None]).unbind(3)
         weights = x * y * z * shares[:, None]
-        signs = (2 * corners - 1).to(places) * (shares / cells)[:, None, None]
-        changes = torch.stack([y * z, x * z, x * y], dim=3) * signs
-        there = table[nodes]
-        features = (weights[:, :, None] @ there).reshape(count, -1)
-        slopes = (there.mT @ changes).reshape(count, -1, 3)
+        there = corrections[nodes]
+        changes = torch.stack([y * z, x * z, x * y], dim=3) * (2 * corners - 1).to(places)
+        slopes = torch.einsum("ngk,ngkd,g->nd", there, changes, steepness)
         ctx.save_for_backward(nodes, weights, slopes)
-        ctx.size = len(table)
+        ctx.size = len(corrections)
         ctx.mark_non_differentiable(slopes)
-        return features, slopes
+        return (weights * there).sum(dim=(1, 2)), slopes
 
     @staticmethod
-    def backward(ctx: Any, slope: Float[Tensor, "n gc"], _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, slope: Float[Tensor, " n"], _: Tensor) -> tuple[Tensor | None, ...]:
         nodes, weights, slopes = ctx.saved_tensors
-        of_points = (slope[:, None] @ slopes)[:, 0] if ctx.needs_input_grad[0] else None
-        parts = weights[..., None] * slope.reshape(*nodes.shape[:2], 1, -1)
-        of_table = slope.new_zeros(ctx.size, parts.shape[3])
-        of_table.index_add_(0, nodes.flatten(), parts.flatten(0, 2))
-        of_table[-1] = 0
-        return of_points, of_table, None, None, None, None, None
+        of_points = slope[:, None] * slopes if ctx.needs_input_grad[0] else None
+        of_corrections = slope.new_zeros(ctx.size)
+        of_corrections.index_add_(0, nodes.flatten(), (weights * slope[:, None, None]).flatten())
+        of_corrections[-1] = 0
+        return of_points, of_corrections, None, None, None, None, None
 
 
 def _key(cells: Int[Tensor, "*n 3"]) -> Int[Tensor, "*n"]:

@@ -36,9 +36,9 @@ class _Level:
 
 
 QUALITIES: dict[str, _Level] = {
-    "fast": _Level(1 / 3, -1, 128),
-    "default": _Level(1, 0, 256),
-    "fine": _Level(3, 1, 384),
+    "fast": _Level(1 / 2, -1, 192),
+    "default": _Level(1, 0, 384),
+    "fine": _Level(2, 1, 512),
 }
 
 

@@ -1,21 +1,21 @@
 """Implicit geometric regularisation (Gropp et al. 2020), one of Table 2's rivals."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
 import torch
+import trimesh
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from nls.engine.settings import Settings
-from nls.geometry.meshing import mesh_zero_level
 from nls.geometry.neighbours import Neighbours
-from nls.geometry.octree import Grid
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.igr import IgrLoss
 from nls.reconstruction.session import SurfaceSession
-from nls.reconstruction.surface import Surface, eikonal_error
+from nls.reconstruction.surface import Surface, level_set_surface, mesh_level_set
 from nls.reconstruction.training import Loss, Training, fit
 
 # Points in the fit of a normal, as in screened Poisson.
@@ -41,8 +41,11 @@ class Igr(Settings):
     )
     normal_weight: float = Field(1.0, ge=0, description="τ of the term that fits the normals")
 
-    def network(self) -> nn.Module:
-        """Return a network as it is before training; a saved one is put into it."""
+    def network_for(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        """Return a network for the weights of a trained one."""
+        return self._network()
+
+    def _network(self) -> nn.Module:
         return ImplicitMLP(self.width, self.depth, activation="softplus")
 
     def surface(
@@ -69,12 +72,14 @@ class Igr(Settings):
         self, rows: Float[Tensor, "n c"], resolution: int, seed: int, session: SurfaceSession
     ) -> Surface:
         points = rows[:, :3].contiguous()
-        network = self.network().to(points.device)
-        mesh = partial(mesh_zero_level, network, Grid(resolution), points.device)
+        network = self._network().to(points.device)
+
+        def mesh() -> trimesh.Trimesh:
+            return mesh_level_set(network, resolution, points.device)[0]
+
         look = partial(session.look, mesh=mesh)
         figures = fit(network, _igr_loss(self, network, points), rows, self.training, seed, session, look)
-        figures["eikonal_error"] = eikonal_error(network, points, seed)
-        return Surface(mesh(), network, figures)
+        return level_set_surface(network, points, figures, resolution, seed, session)
 
 
 def _rows(points: Float[Tensor, "n 3"], neighbours: int, with_normals: bool) -> Float[Tensor, "n c"]:

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Tag
 from nls.engine.user_code import is_user_code
 from nls.reconstruction.atlasnet import AtlasNetMethod
 from nls.reconstruction.igr import Igr
-from nls.reconstruction.levelset import LEVELSET_DETAIL, LEVELSET_PAPER, LevelSet
+from nls.reconstruction.levelset import LEVELSET_PAPER, LevelSet
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.user_method import UserMethod
 
@@ -35,7 +35,6 @@ NamedMethod = LevelSet | Igr | AtlasNetMethod | Poisson
 
 METHODS: dict[str, NamedMethod] = {
     "levelset": LevelSet(),
-    "levelset-detail": LEVELSET_DETAIL,
     "levelset-paper": LEVELSET_PAPER,
     "poisson": Poisson(),
     "igr": Igr(),

@@ -15,13 +15,12 @@ from torch import nn
 
 from nls.engine.files import written_whole
 from nls.errors import UserError
-from nls.geometry.meshing import mesh_zero_level
-from nls.geometry.octree import Grid
-from nls.networks.weights import load_weights
+from nls.networks.weights import load_weights, read
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LevelSet
 from nls.reconstruction.methods import Method
+from nls.reconstruction.surface import mesh_level_set
 
 _KEY = "nls.reconstruction"
 
@@ -35,7 +34,7 @@ class SavedNetwork:
 
     def mesh(self, resolution: int, device: torch.device) -> trimesh.Trimesh:
         """Return the surface in the cloud's coordinates: the bytes that the reconstruction had at its resolution."""
-        found = mesh_zero_level(self.network.to(device), Grid(resolution), device)
+        found, _ = mesh_level_set(self.network.to(device), resolution, device)
         found.vertices = self.frame.outside(np.asarray(found.vertices, dtype=np.float64))
         return found
 
@@ -68,7 +67,10 @@ def load_network(path: Path) -> SavedNetwork:
         ) from error
     if not isinstance(method, LevelSet | Igr):
         raise UserError(f"{path}: method {method.method} has no level set to mesh")
-    network = method.network()
+    try:
+        network = method.network_for(read(path))
+    except KeyError as error:
+        raise UserError(f"{path}: lacks the weights {error}: reconstruct again") from error
     load_weights(network, path)
     return SavedNetwork(network, frame)
 

@@ -9,8 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nls.engine.seeds import torch_stream
+from nls.geometry.meshing import mesh_zero_level, without_small_pieces
+from nls.geometry.octree import Grid
 from nls.levelset import values_and_jacobian
 from nls.reconstruction.session import SurfaceSession
+
+# Of the area: a tenth of a hand's, on a person.
+_SMALLEST_PIECE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,33 @@ class OrientedMethod(Protocol):
         session: SurfaceSession,
     ) -> Surface:
         """Return the surface that points with unit normals sample; see :class:`SurfaceMethod`."""
+
+
+def mesh_level_set(network: nn.Module, resolution: int, device: torch.device) -> tuple[trimesh.Trimesh, int]:
+    """Return the zero level set of a network in the unit ball, and how many small pieces of it were dropped.
+
+    Every method with a level set drops the pieces with less than a thousandth of the area, which its caller tells.
+    Most of them are smaller than the grid's cells; they lie where few points are, such as between toes.
+    """
+    return without_small_pieces(mesh_zero_level(network, Grid(resolution), device), _SMALLEST_PIECE)
+
+
+def level_set_surface(
+    network: nn.Module,
+    points: Float[Tensor, "n 3"],
+    figures: dict[str, float],
+    resolution: int,
+    seed: int,
+    session: SurfaceSession,
+) -> Surface:
+    """Return the surface of a trained network, with what there is to tell of it beside ``figures``."""
+    mesh, dropped = mesh_level_set(network, resolution, points.device)
+    if dropped:
+        session.note(
+            f"dropped {dropped} pieces of the surface with less than {_SMALLEST_PIECE:.1%} of its area each"
+        )
+    told = {"eikonal_error": eikonal_error(network, points, seed), "dropped_pieces": dropped}
+    return Surface(mesh, network, figures | told)
 
 
 def eikonal_error(network: nn.Module, points: Float[Tensor, "n 3"], seed: int) -> float:

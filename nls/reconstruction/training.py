@@ -1,9 +1,9 @@
 """Training a network on batches of a cloud: the one loop of Table 2 and Figure 3."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,14 +14,11 @@ from nls.engine.seeds import torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
 from nls.errors import RunError
-from nls.networks.detail import DetailedMLP
 from nls.reconstruction.muon import Muon
 from nls.reconstruction.session import Session
 
 # Steps between two looks at the loss: a look waits for the GPU.
 _LOOK = 20
-# Learning rate of a table of features, in that of the other parameters.
-_TABLE_RATE = 0.5
 
 
 class Training(Settings):
@@ -41,6 +38,13 @@ class Training(Settings):
 Loss = Callable[[Tensor, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
 
+class Scheduled(NamedTuple):
+    """An optimizer, and the factor of its learning rate by the share of the steps that is done."""
+
+    optimizer: torch.optim.Optimizer
+    factor: Callable[[float], float]
+
+
 def fit(
     network: nn.Module,
     loss_of: Loss,
@@ -50,19 +54,23 @@ def fit(
     session: Session,
     look: Callable[[int, int], None] | None = None,
     before_step: Callable[[float], None] | None = None,
+    optimizers: Sequence[Scheduled] | None = None,
 ) -> dict[str, float]:
     """Train a network on batches of points and return the last figures of its loss.
 
     ``loss_of`` maps a batch to the loss and to figures worth showing. ``look`` is told after every step how many of
-    how many are done, ``before_step`` before it what share is done.
+    how many are done, ``before_step`` before it what share is done. ``optimizers`` are those of the parameters where
+    ``training`` does not say it all.
     """
     draws = torch_stream(seed, "batches", device=session.device)
     parts: dict[str, Part] = {"network": network, "draws": draws}
-    optimizers = make_optimizers(network, training)
-    for number, optimizer in enumerate(optimizers):
+    if optimizers is None:
+        usual = partial(rate_factor, training.schedule)
+        optimizers = [Scheduled(each, usual) for each in make_optimizers(network, training)]
+    for number, (optimizer, factor) in enumerate(optimizers):
         parts[f"optimizer{number}"] = optimizer
         parts[f"schedule{number}"] = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, partial(_rate, training.schedule, training.steps)
+            optimizer, partial(_factor_at_step, factor, training.steps)
         )
     start, figures = 0, {"loss": math.nan}
     if (saved := session.resume()) is not None:
@@ -74,7 +82,7 @@ def fit(
             before_step(step / training.steps)
         chosen = torch.randint(len(points), (training.batch,), generator=draws, device=points.device)
         loss, shown = loss_of(points[chosen], draws)
-        for optimizer in optimizers:
+        for optimizer, _ in optimizers:
             optimizer.zero_grad()
         loss.backward()
         for part in parts.values():
@@ -98,30 +106,28 @@ def fit(
 def make_optimizers(network: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
     """Return Adam for all parameters, or Muon for the matrices between hidden layers and Adam for the rest."""
     parameters = list(network.parameters())
-    found: list[torch.optim.Optimizer] = []
-    if isinstance(network, DetailedMLP):
-        # Most nodes have no gradient in most steps: a longer memory of its square, no floor under it.
-        rate = _TABLE_RATE * training.learning_rate
-        found.append(torch.optim.Adam([network.table], rate, betas=(0.9, 0.99), eps=1e-10, fused=True))
-        parameters = [parameter for parameter in parameters if parameter is not network.table]
     if training.optimizer == "adam":
-        return [*found, torch.optim.Adam(parameters, training.learning_rate, fused=True)]
+        return [torch.optim.Adam(parameters, training.learning_rate, fused=True)]
     matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 3]
     chosen = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in parameters if id(parameter) not in chosen]
-    found.append(torch.optim.Adam(rest, training.learning_rate, fused=True))
+    found: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, training.learning_rate, fused=True)]
     return [*found, Muon(matrices, training.learning_rate)] if matrices else found
 
 
-def _rate(schedule: str, steps: int, step: int) -> float:
-    """Return the factor of the learning rate at a step."""
+def rate_factor(schedule: str, done: float) -> float:
+    """Return the factor of the learning rate after a share of the steps."""
     match schedule:
         case "cosine":
-            return (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
+            return (1 + math.cos(math.pi * min(done, 1.0))) / 2
         case "drops":
-            return 0.1 ** sum(step >= share * steps for share in (0.8, 14 / 15, 29 / 30))
+            return 0.1 ** sum(done >= share for share in (0.8, 14 / 15, 29 / 30))
         case _:
             return 1.0
+
+
+def _factor_at_step(factor: Callable[[float], float], steps: int, step: int) -> float:
+    return factor(step / steps)
 
 
 def _state(step: int, figures: dict[str, float], parts: Mapping[str, Part]) -> dict[str, Any]:

@@ -209,6 +209,20 @@ def _notes(mine: Mapping[str, Sequence[RunRecord]], kept: Mapping[str, Sequence[
         if sets and sets != {"faust"}:
             notes.append(f"{source}: {', '.join(sorted(sets))}; the paper's figures are for FAUST.")
         notes += [f"{source}, {name}: {settings}" for name, settings in _settings(methods).items()]
+        notes += _dropped(source, methods)
+    return notes
+
+
+def _dropped(source: str, methods: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    """Say what every method dropped of its surfaces before they were measured."""
+    notes = []
+    for name, runs in methods.items():
+        counts = [int(count) for count in _values(runs, "dropped_pieces")]
+        if sum(counts):
+            notes.append(
+                f"{source}, {name}: before measuring, {sum(counts)} pieces with less than a thousandth of their "
+                f"surface's area were dropped, in {np.count_nonzero(counts)} of {len(counts)} runs."
+            )
     return notes
 
 

@@ -114,7 +114,7 @@ def test_quality_sets_steps_and_resolution(scan):
     with np.load(scan) as file:
         points = file["points"]
     assert reconstruct(points, "poisson", quality="fast").method.depth == METHODS["poisson"].depth - 1
-    for name, share in (("fast", 1 / 3), ("fine", 3)):
+    for name, share in (("fast", 1 / 2), ("fine", 2)):
         found = _at_quality(METHODS["levelset"], QUALITIES[name])
         assert found.training.steps == round(share * METHODS["levelset"].training.steps)
     with pytest.raises(UserError, match="unknown quality 'best'"):

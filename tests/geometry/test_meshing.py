@@ -4,7 +4,7 @@ import torch
 from skimage.measure import marching_cubes
 
 from nls.errors import UserError
-from nls.geometry.meshing import largest_component, mesh_zero_level, topology
+from nls.geometry.meshing import largest_component, mesh_zero_level, topology, without_small_pieces
 from nls.geometry.octree import Grid, sample_volume
 from nls.networks.implicit import ImplicitMLP
 
@@ -83,3 +83,14 @@ def test_largest_piece_is_kept():
 def test_a_field_of_one_sign_has_no_mesh(sign):
     with pytest.raises(UserError, match="never crosses zero"):
         mesh_zero_level(lambda points: sign * (points.norm(dim=1) + 0.1), Grid(32))
+
+
+def test_pieces_are_dropped_by_their_share_of_the_area():
+    mesh = mesh_zero_level(two_spheres, Grid(65))  # radii 0.3 and 0.1: a tenth of the area is the small one's
+    kept, dropped = without_small_pieces(mesh, 0.09)
+    assert dropped == 0
+    assert kept is mesh
+    kept, dropped = without_small_pieces(mesh, 0.11)
+    assert (dropped, topology(kept).components, topology(kept).watertight) == (1, 1, True)
+    assert kept.bounds[0, 0] > 0
+    assert len(kept.vertices) == len(np.unique(kept.faces))

@@ -4,6 +4,7 @@ import torch
 from nls.levelset import values_and_jacobian, values_of
 from nls.levelset.fields import live_values_and_jacobian
 from nls.networks.detail import DetailedMLP
+from nls.networks.implicit import ImplicitMLP
 
 CELLS = (0.2, 0.1)
 
@@ -13,19 +14,22 @@ def sphere(points=3000):
     return 0.6 * torch.nn.functional.normalize(torch.randn(points, 3, generator=draws), dim=1)
 
 
+def made(points):
+    torch.manual_seed(0)
+    return DetailedMLP.around(points, CELLS, ImplicitMLP(16, 3))
+
+
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    found = DetailedMLP(sphere(), CELLS, 16, 3)
+    found = made(sphere())
     with torch.no_grad():
-        found.table[:-1].normal_()
+        found.corrections[:-1].normal_(std=0.1)
     found.let_in((1.0, 0.5))
     return found.double()
 
 
 def test_starts_as_its_mlp():
-    torch.manual_seed(0)
-    network, points = DetailedMLP(sphere(), CELLS, 16, 3), sphere(50)
+    network, points = made(sphere()), sphere(50)
     network.let_in((1.0, 1.0))
     assert torch.equal(network(points), network.mlp(points))
 
@@ -37,6 +41,18 @@ def test_is_its_mlp_until_grids_are_let_in_and_far_from_the_cloud(network):
     network.let_in((0.0, 0.0))
     torch.testing.assert_close(network(near), network.mlp(near))
     network.let_in((1.0, 0.5))
+
+
+def test_corrections_are_those_of_the_nodes(network):
+    """At a node of the finer grid its correction counts by the grid's share, on top of the coarser grid's."""
+    coarse = [1.0, 0.0]
+    node = (sphere(50).double() / CELLS[1]).round() * CELLS[1]
+    network.let_in(coarse)
+    without = network(node)
+    network.let_in((1.0, 0.5))
+    added = (network(node) - without).detach()
+    distances = torch.cdist(added[:, None], 0.5 * network.corrections.detach()[:, None])
+    assert distances.amin(dim=1).max() < 1e-6
 
 
 def test_is_continuous(network):
@@ -66,8 +82,28 @@ def test_evaluation_agrees_with_autograd_and_with_differences(network):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
+def test_gradient_of_the_corrections_agrees_with_differences(network):
+    points, direction = sphere(40).double(), torch.randn(len(network.corrections), dtype=torch.float64)
+    direction[-1] = 0
+    slope = torch.autograd.grad(network(points).sum(), network.corrections)[0] @ direction
+    with torch.no_grad():
+        before = network(points).sum()
+        network.corrections += 1e-3 * direction
+        after = network(points).sum()
+        network.corrections -= 1e-3 * direction
+    assert (after - before) / 1e-3 == pytest.approx(float(slope), abs=1e-6)
+
+
 def test_outliers_have_no_cells():
     outlier = torch.tensor([[0.9, 0.9, 0.9]])
-    with_outlier = DetailedMLP(torch.cat([sphere(), outlier]), CELLS, 16, 3)
-    without = DetailedMLP(sphere(), CELLS, 16, 3)
-    assert torch.equal(with_outlier.keys, without.keys)
+    assert torch.equal(made(torch.cat([sphere(), outlier])).keys, made(sphere()).keys)
+
+
+def test_weights_make_the_same_network_without_the_cloud(network):
+    weights = network.state_dict()
+    again = DetailedMLP.fitting(weights, ImplicitMLP(16, 3)).double()
+    again.load_state_dict(weights)
+    points = sphere(200).double() * 1.05
+    assert torch.equal(again(points), network(points))
+    with pytest.raises(KeyError):
+        DetailedMLP.fitting(network.mlp.state_dict(), ImplicitMLP(16, 3))

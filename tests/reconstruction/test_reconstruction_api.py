@@ -11,16 +11,19 @@ from nls.cli import main
 from nls.errors import RunError, UserError
 from nls.geometry.metrics import compare
 from nls.geometry.poisson import estimated_normals
+from nls.networks.detail import DetailedMLP
 from nls.networks.implicit import ImplicitMLP
 from nls.reconstruction import reconstruct_with
 from nls.reconstruction.igr import Igr
-from nls.reconstruction.levelset import LevelSet, Sampling, level_set_loss
+from nls.reconstruction.levelset import Detail, LevelSet
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.session import UnsavedSession
 from nls.reconstruction.training import Training, fit
 from nls.reconstruction.user_method import UserMethod
 
-SMALL = LevelSet(width=64, depth=3, training=Training(steps=200, batch=600, learning_rate=4e-3))
+SMALL = LevelSet(
+    width=64, depth=3, detail=Detail(begin=0.75), training=Training(steps=260, batch=600, learning_rate=4e-3)
+)
 
 
 def cloud(mesh, points=4000):
@@ -116,9 +119,8 @@ def test_resumes_to_the_same_network():
 
     def networks(session):
         torch.manual_seed(0)
-        network = ImplicitMLP(16, 2)
-        fit(network, level_set_loss(Sampling(), network, points), points, training, 0, session)
-        return network
+        method = LevelSet(width=16, depth=2, detail=Detail(begin=0.3), training=training)
+        return method.surface(points, 32, 0, session).network
 
     session = Kept(torch.device("cpu"))
     with pytest.raises(StoppedError):
@@ -126,6 +128,29 @@ def test_resumes_to_the_same_network():
     resumed, whole = networks(session), networks(UnsavedSession(torch.device("cpu")))
     for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_the_mlp_settles_before_the_grids_are_let_in():
+    detail, points = Detail(), torch.as_tensor(cloud(SPHERE, 500), dtype=torch.float32)
+    network = DetailedMLP.around(points, [0.5], ImplicitMLP(16, 2))
+    *of_mlp, of_grids = detail.optimizers(network, Training())
+    owned = [
+        parameter
+        for each in (*of_mlp, of_grids)
+        for group in each.optimizer.param_groups
+        for parameter in group["params"]
+    ]
+    assert {id(parameter) for parameter in owned} == {id(parameter) for parameter in network.parameters()}
+    for each in of_mlp:
+        assert each.factor(0.0) == 1
+        assert each.factor(detail.begin - 1e-3) < 1e-4
+        assert each.factor(detail.begin) == pytest.approx(detail.mlp_rate)
+        assert each.factor(1.0) == 0
+    assert (of_grids.factor(detail.begin), of_grids.factor(1.0)) == (1, 0)
+    assert detail.shares(detail.begin) == [0, 0, 0]
+    middle = detail.begin + detail.pause + detail.ramp / 2
+    assert detail.shares(middle) == pytest.approx([1, 0.5, 0])
+    assert detail.shares(1.0) == [1, 1, 1]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

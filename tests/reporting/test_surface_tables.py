@@ -27,7 +27,7 @@ METRICS = {
 }
 
 
-def put(folder, where, name, scan, l2, data="bodies", seed=0, curve=None):
+def put(folder, where, name, scan, l2, data="bodies", seed=0, curve=None, dropped=0):
     """A complete run of Table 2 with a body of two balls, and its spec where the suite keeps it."""
     run = f"{name}-{scan:03d}" + (f"-seed{seed}" if seed else "")
     directory = folder / where / "table2" / run
@@ -42,7 +42,11 @@ def put(folder, where, name, scan, l2, data="bodies", seed=0, curve=None):
         mesh.export(directory / file)
     np.savez(directory / "scan.npz", points=mesh.vertices)
     further = {} if curve is None else {"curve_errors": curve}
-    finish(directory, spec, METRICS | {"chamfer_l1": 2 * l2, "chamfer_l2": l2} | further)
+    finish(
+        directory,
+        spec,
+        METRICS | {"chamfer_l1": 2 * l2, "chamfer_l2": l2, "dropped_pieces": dropped} | further,
+    )
     return directory
 
 
@@ -218,3 +222,13 @@ def test_error_against_time_without_runs_is_an_empty_table_and_a_figure_that_say
     frame, _ = table2_time.table(Evidence("tiny", tmp_path))
     assert frame.empty
     assert table2_time.figure(Evidence("tiny", tmp_path)).axes[0].texts[0].get_text() == "no run is complete"
+
+
+def test_pieces_that_were_dropped_are_told(tmp_path):
+    for scan, dropped in ((0, 0), (1, 3), (2, 2)):
+        put(tmp_path, "tiny", "levelset", scan, 0.004, dropped=dropped)
+        put(tmp_path, "tiny", "poisson", scan, 0.004)
+    _, notes = table2.table(Evidence("tiny", tmp_path))
+    (told,) = [note for note in notes if "dropped" in note]
+    assert told.startswith("here, levelset: before measuring, 5 pieces")
+    assert told.endswith("in 2 of 3 runs.")
