@@ -39,8 +39,8 @@ class Sampling(Settings):
 class Detail(Settings):
     """Grids of corrections near the cloud, let in from coarse to fine once the MLP has settled.
 
-    On a body that is none of Table 2's, the mean error of the hands is 0.8 mm, and screened Poisson's 2.6. There,
-    grids under Adam left 80 pieces, and under SGD 4, most of them specks (docs/surfaces.md has the trials). Adam divides a
+    On a body that is none of Table 2's, the mean error of the hands is 0.8 mm, screened Poisson's 2.6. Grids under
+    Adam left 80 pieces there, and under SGD 4, most of them specks (trials: docs/surfaces.md). Adam divides a
     gradient by its size, so a node that one sample in fifty steps touches moves as far for it as others for fifty.
     """
 
