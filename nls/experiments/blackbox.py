@@ -21,27 +21,30 @@ from nls.networks.weights import load_weights
 class Transfer(Settings):
     """PGD on the source network; its last iterates are tried on the targets."""
 
-    eps: float = Field(ge=0, description="radius of the L∞ ball, pixel values")
-    steps: int = Field(ge=1, description="of PGD, all of them taken")
-    step_size: float = Field(gt=0, description="of PGD, pixel values")
+    eps: float = Field(ge=0, description="ε: radius of the L∞ ball, in pixel values")
+    steps: int = Field(ge=1, description="steps of PGD; all of them are taken")
+    step_size: float = Field(gt=0, description="step size of PGD, in pixel values")
     test_images: int | None = Field(None, ge=1, description="the first images of the test set; null: all")
 
 
 class Group(Settings):
     """Networks that are tried on one another, each as source and as target."""
 
-    dataset: str = Field(description="as in table1")
-    network: NetworkName = Field(description="as in table1")
-    models: list[str] = Field(min_length=2, description="names of runs of table1, without their seeds")
-    transfer: Transfer = Field(description="how the sources are attacked")
+    dataset: str = Field(description="data set, as in table1")
+    network: NetworkName = Field(description="architecture, as in table1")
+    models: list[str] = Field(
+        min_length=2,
+        description="networks to try on one another: names of runs of table1, without their seeds",
+    )
+    transfer: Transfer = Field(description="how the adversarial images are made")
 
 
 class Config(ExperimentConfig):
     """Settings of the black-box tables."""
 
-    seed: int = Field(0, ge=0, description="of the random starts")
-    seeds: Seeds = Field(1, description="of table1; networks of one seed are tried on one another")
-    groups: list[Group] = Field(min_length=1, description="one table for each loss of the attack")
+    seed: int = Field(0, ge=0, description="seed of the random starts")
+    seeds: Seeds = Field(1, description="seeds of table1; networks of equal seed are tried on one another")
+    groups: list[Group] = Field(min_length=1, description="sets of networks that are tried on one another")
 
 
 class Spec(RunSpec):

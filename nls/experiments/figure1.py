@@ -30,15 +30,17 @@ GRID = 401
 class Training(Settings):
     """How each panel's network is trained, and on what."""
 
-    seed: int = Field(0, ge=0, description="of points and initialisation")
+    seed: int = Field(0, ge=0, description="seed of points and initialisation")
     points_per_class: int = Field(30, ge=2, description="training points of each class")
     gap: float = Field(0.14, gt=0, description="least distance of a point to the true boundary")
     width: int = Field(64, ge=1, description="units of a hidden layer")
     depth: int = Field(3, ge=1, description="hidden layers")
-    steps: int = Field(800, ge=1, description="full-batch steps")
-    learning_rate: float = Field(2e-3, gt=0, description="of Adam, cosine decay to 0")
-    eps_linf: float = Field(0.13, gt=0, description="distance kept in panel (b), L∞")
-    eps_l2: float = Field(0.16, gt=0, description="distance kept in panel (c), L2")
+    steps: int = Field(800, ge=1, description="training steps, each on all points")
+    learning_rate: float = Field(
+        2e-3, gt=0, description="learning rate of Adam at the start; it falls to 0 as a cosine"
+    )
+    eps_linf: float = Field(0.13, gt=0, description="ε of panel (b): distance kept, in L∞")
+    eps_l2: float = Field(0.16, gt=0, description="ε of panel (c): distance kept, in L2")
     regularization: float = Field(0.02, ge=0, description="λ of Eq. 11 in panel (d)")
 
 

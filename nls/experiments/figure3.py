@@ -37,7 +37,7 @@ class Fit(Settings):
     training: Training = Training(batch=500, learning_rate=1e-3)
     sampling: Sampling = Sampling(fit_weight=5.0, level_sigmas=[])
     resolution: int = Field(100, ge=MIN_RESOLUTION, description="nodes of the grid along an axis")
-    seed: int = Field(0, ge=0, description="of initialisation and batches")
+    seed: int = Field(0, ge=0, description="seed of initialisation and batches")
 
 
 class Config(ExperimentConfig):
@@ -46,7 +46,7 @@ class Config(ExperimentConfig):
     curves: list[str] = Field(
         ["closed_noise", "closed_large_noise", "closed_partial"],
         min_length=1,
-        description="closed or open, and clean, noise, large_noise or partial",
+        description="which curves: closed or open, an underscore, and clean, noise, large_noise or partial",
     )
     fit: Fit = Field(Fit(), description="how a curve's network is trained and read out")
 

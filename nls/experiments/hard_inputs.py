@@ -23,7 +23,7 @@ class Config(table2.ReconstructionConfig):
 
     scans: list[int] = Field([0], min_length=1, description="numbers of the virtual bodies that are scanned")
     conditions: list[str] = Field(
-        list(CONDITIONS), min_length=1, description=f"how they are scanned: {', '.join(CONDITIONS)}"
+        list(CONDITIONS), min_length=1, description=f"how the bodies are scanned: {', '.join(CONDITIONS)}"
     )
     resolution: int = Field(128, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
 

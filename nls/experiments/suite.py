@@ -34,8 +34,8 @@ class SuiteConfig(Settings):
     mirror: str | None = Field(
         None, pattern=_PATH, description="folder or http address to fetch datasets from (see docs/data.md)"
     )
-    device: Device = Field("auto", description="auto takes a GPU where there is one")
-    checkpoint_minutes: float = Field(5.0, gt=0, description="time between two checkpoints of a run")
+    device: Device = Field("auto", description="where runs compute; auto takes a GPU if there is one")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="minutes between two checkpoints of a run")
     max_runtime: int = Field(
         4320, ge=1, description="minutes at which the time limit of repeated attempts stops to grow"
     )

@@ -40,16 +40,18 @@ from nls.objectives.classifiers import METHODS, make_method
 class AttackPlan(Settings):
     """What the networks of a dataset are attacked with."""
 
-    eps: float = Field(ge=0, description="radius of the L∞ ball, pixel values")
-    attacks: list[str] = Field(description="pgd-xent, pgd-margin, apgd-ce, apgd-t, fab-t, square, autoattack")
-    steps: int = Field(ge=1, description="of PGD")
-    step_size: float = Field(gt=0, description="of PGD, pixel values")
+    eps: float = Field(ge=0, description="ε: radius of the L∞ ball, in pixel values")
+    attacks: list[str] = Field(
+        description="some of pgd-xent, pgd-margin, apgd-ce, apgd-t, fab-t, square, autoattack"
+    )
+    steps: int = Field(ge=1, description="steps of PGD")
+    step_size: float = Field(gt=0, description="step size of PGD, in pixel values")
     starts: int = Field(10, ge=1, description="random starts of PGD; mean and worst case are reported")
     test_images: int | None = Field(None, ge=1, description="the first images of the test set; null: all")
-    apgd_steps: int = Field(100, ge=1, description="of APGD, and of targeted APGD for every target")
-    fab_steps: int = Field(100, ge=1, description="of targeted FAB for every target")
-    queries: int = Field(5000, ge=1, description="of Square, an example")
-    batch_size: int = Field(250, ge=1, description="examples in one forward pass")
+    apgd_steps: int = Field(100, ge=1, description="steps of APGD, and of targeted APGD for every target")
+    fab_steps: int = Field(100, ge=1, description="steps of targeted FAB for every target")
+    queries: int = Field(5000, ge=1, description="queries of Square for each image")
+    batch_size: int = Field(250, ge=1, description="images in one forward pass")
     curve_eps: list[float] = Field([], description="radii of the accuracy-against-ε curve, ascending")
     curve_steps: int = Field(100, ge=1, description="PGD steps of the accuracy-against-steps curve")
     curve_images: int | None = Field(
@@ -85,10 +87,10 @@ class Row(Settings):
         description="standard, madry, trades, ours, mma, mart, hat, dyart, large-margin, or file.py:Class"
     )
     eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
-    settings: dict[str, Any] = Field({}, description="arguments of the method's class")
+    settings: dict[str, Any] = Field({}, description="arguments of the method's class: see the API")
     helper: str | None = Field(
         None,
-        description="run of table1, without its seed, whose network helps (method hat): the one of the same seed",
+        description="for the method hat: run of table1, without its seed, whose network of the same seed helps",
     )
     training: Training = Field(description="how the network is trained")
 
@@ -111,11 +113,13 @@ class Config(ExperimentConfig):
 
     seeds: Seeds = Field(
         1,
-        description="how many (counted from 0), or which: of the part of the training set, initialisation, order, "
-        "augmentation, search and attacks",
+        description="how many seeds (counted from 0), or which; a seed fixes the part of the training set, "
+        "initialisation, order, augmentation, search and attacks",
     )
     rows: list[Row] = Field(min_length=1, description="one training run each, with every seed")
-    attacks: dict[str, AttackPlan] = Field(description="by dataset")
+    attacks: dict[str, AttackPlan] = Field(
+        description="what networks are attacked with, for each data set of the rows"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

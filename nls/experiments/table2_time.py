@@ -19,7 +19,7 @@ class Config(table2.Config):
     seconds: list[float] = Field(
         [10.0, 30.0, 100.0, 300.0, 1000.0],
         min_length=1,
-        description="columns of the table; the methods' steps decide how long they train",
+        description="seconds of the table's columns; how long a method trains is decided by its steps",
     )
 
 

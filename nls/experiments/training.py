@@ -41,12 +41,15 @@ class Training(Settings):
 
     epochs: int = Field(ge=1, description="passes over the training images")
     batch_size: int = Field(128, ge=1, description="images of a step; a last smaller batch is left out")
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="sgd has momentum 0.9")
-    learning_rate: float = Field(gt=0, description="at the start; with schedule cyclic, the largest")
-    weight_decay: float = Field(0.0, ge=0, description="as an L2 penalty")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="adam, or sgd with momentum 0.9")
+    learning_rate: float = Field(
+        gt=0, description="learning rate at the start; with schedule cyclic, the largest"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="weight of an L2 penalty on the weights")
     schedule: Literal["milestones", "cosine", "cyclic"] = Field(
         "milestones",
-        description="cosine: to 0; cyclic: linearly up from 0 over two fifths of the steps, then down to 0",
+        description="course of the learning rate; milestones: falls at some epochs; cosine: down to 0; cyclic: up "
+        "from 0 over two fifths of the steps, then down to 0",
     )
     milestones: list[int] = Field(
         [], description="epochs after which the learning rate is multiplied by decay (schedule milestones)"
@@ -56,13 +59,13 @@ class Training(Settings):
         0.0,
         ge=0,
         lt=1,
-        description="decay a step of the running average of the weights, which is kept; 0: none",
+        description="keep a running average of the weights, with this decay at each step; 0: keep the last weights",
     )
     held_out: int = Field(
         0,
         ge=0,
-        description="images of the training set that are not trained on: the epoch is kept whose network withstands "
-        "ten steps of PGD on most of them; 0: the last epoch",
+        description="images held out of the training set; the epoch whose network withstands ten steps of PGD on "
+        "most of them is kept; 0: the last epoch is kept",
     )
     augment: bool = Field(False, description="random crop with padding 4 and horizontal flip")
     train_images: int | None = Field(None, ge=1, description="random part of the training set; null: all")

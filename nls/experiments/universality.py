@@ -21,11 +21,13 @@ class Config(ExperimentConfig):
     """Settings of the check of Theorem 1."""
 
     shapes: dict[str, list[int]] = Field(
-        description="for each shape (or body-N, a body of N faces) the grids' nodes along an axis for extraction"
+        description="shapes (body-N is a body of N faces); for each, nodes along an axis of the grids that extract it"
     )
-    dtype: Literal["float32", "float64"] = Field("float64", description="type of the weights")
-    points: int = Field(100_000, ge=100, description="points whose signs are compared")
-    timed_points: int = Field(100_000, ge=1000, description="points evaluated against the clock")
+    dtype: Literal["float32", "float64"] = Field("float64", description="number type of the weights")
+    points: int = Field(
+        100_000, ge=100, description="points at which the network's sign is compared with the mesh"
+    )
+    timed_points: int = Field(100_000, ge=1000, description="points of the timing")
 
 
 class Spec(RunSpec):
