@@ -13,6 +13,7 @@ from nls.attacks.adversarial import check_adversarial, read_adversarial
 from nls.attacks.adversarial import save_adversarial as save_points
 from nls.attacks.ball import Norm
 from nls.attacks.library import Effort
+from nls.attacks.progress import shown
 from nls.attacks.report import attack
 from nls.data import load_images
 from nls.engine.devices import choose_device
@@ -61,21 +62,23 @@ def attack_files(
     place = choose_device(device)
     network, unwrapped = _network(model, weights, weights_key, place)
     images, labels, fingerprint = _test_images(dataset, data_root, limit, place)
-    report = attack(
-        network,
-        images,
-        labels,
-        eps=eps,
-        attacks=attacks,
-        norm=norm,
-        steps=steps,
-        step_size=step_size,
-        restarts=restarts,
-        mean_over_starts=mean_over_starts,
-        effort=effort,
-        seed=seed,
-        batch_size=batch_size,
-    )
+    with shown(network, len(images), attacks, effort, steps=steps, restarts=restarts) as carry_out:
+        report = attack(
+            network,
+            images,
+            labels,
+            eps=eps,
+            attacks=attacks,
+            norm=norm,
+            steps=steps,
+            step_size=step_size,
+            restarts=restarts,
+            mean_over_starts=mean_over_starts,
+            effort=effort,
+            seed=seed,
+            batch_size=batch_size,
+            carry_out=carry_out,
+        )
     written = report.to_dict() | {
         "model": model,
         "weights": str(weights),

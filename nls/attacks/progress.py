@@ -1,0 +1,82 @@
+"""How far an attack on a model is: a bar on a terminal, a line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from nls.attacks.library import AUTOATTACK, LIBRARY_ATTACKS, Effort
+from nls.attacks.report import PGD_ATTACKS, CarryOut
+from nls.engine.progress import LINE_SECONDS
+
+# Classes that targeted attacks aim at.
+_TARGETS = 9
+# A pass with gradient against one without.
+_GRADIENT = 3
+
+
+@contextmanager
+def shown(
+    model: nn.Module, examples: int, attacks: Sequence[str], effort: Effort, *, steps: int, restarts: int
+) -> Iterator[CarryOut]:
+    """Yield what carries out the pieces of :func:`nls.attacks.attack` and shows how far they are.
+
+    The bar counts examples that passed through the model, three times with a gradient. What is to come is the most
+    that it can be: examples that break leave early, and the time left shrinks faster than it passes.
+    """
+    costs = _costs(effort, steps, restarts)
+    # In the order of the work.
+    names = [name for name in attacks if name in PGD_ATTACKS]
+    names += [name for name in attacks if name in LIBRARY_ATTACKS]
+    names += [name for name in AUTOATTACK if "autoattack" in attacks and name not in names]
+    starts, total = {}, 0
+    for name in names:
+        starts[name] = total
+        total += examples * costs[name]
+    bar = tqdm(
+        total=total,
+        disable=None,
+        dynamic_ncols=True,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, at most {remaining} left",
+    )
+    spoken = time.monotonic()
+
+    def count(model: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        onward(bar.n + len(inputs[0]) * (_GRADIENT if torch.is_grad_enabled() else 1))
+
+    def onward(place: float) -> None:
+        bar.update(max(0, min(place, total) - bar.n))
+
+    def carry_out(work: str, do: Callable[[], Tensor]) -> Tensor:
+        nonlocal spoken
+        # The attacks before are over, however much they left out.
+        onward(starts.get(work.partition(",")[0], 0))
+        bar.set_description(work)
+        if bar.disable and time.monotonic() - spoken > LINE_SECONDS:
+            spoken = time.monotonic()
+            print(work, file=sys.stderr, flush=True)
+        return do()
+
+    hook = model.register_forward_hook(count)
+    try:
+        with bar:
+            yield carry_out
+            onward(total)
+    finally:
+        hook.remove()
+
+
+def _costs(effort: Effort, steps: int, restarts: int) -> dict[str, int]:
+    """Return the most that each attack can cost an example, in passes without gradient."""
+    return {
+        **dict.fromkeys(PGD_ATTACKS, _GRADIENT * steps * restarts + 1),
+        **dict.fromkeys(("apgd-ce", "apgd-dlr"), _GRADIENT * effort.apgd_steps),
+        "apgd-t": _GRADIENT * effort.apgd_steps * _TARGETS,
+        "fab-t": (_GRADIENT + 2) * effort.fab_steps * _TARGETS,
+        "square": effort.queries,
+    }
