@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 project = "nls"
 html_title = "nls: controlling neural level sets"
 html_theme = "furo"
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_show_copyright = html_copy_source = html_show_sourcelink = False
 extensions = [
     "myst_parser",

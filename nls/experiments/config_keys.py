@@ -20,10 +20,19 @@ snakemake --configfile config/smoke.yaml             # a suite
 snakemake table1 --configfile config/smoke.yaml      # a part of it
 ```
 
-Below is every key with its type, default and meaning. A key without default must be given; an experiment that is left
-out is not run. `<name>` stands for a name of your choice, `[]` for each entry of a list. An unknown key or a wrong
-value stops before any job starts. `make keys` writes this file.
+Below is every key with its type, default and meaning. A key without default must be given. `<name>` stands for a name
+of your choice, `[]` for each entry of a list. An unknown key or a wrong value stops before any job starts.
 
+This file is written by `make keys`.
+"""
+
+EXPERIMENTS = """
+## Experiments
+
+Each experiment is a key below `experiments`. One that is left out is not run.
+"""
+
+COLUMNS = """
 | key | type | default | meaning |
 |---|---|---|---|
 """
@@ -32,7 +41,20 @@ value stops before any job starts. `make keys` writes this file.
 def table_text() -> str:
     """Return config/README.md."""
     schema = SuiteConfig.model_json_schema()
-    return HEAD + "".join(f"{row}\n" for row in _rows(schema, schema["$defs"], ""))
+    models = schema["$defs"]
+    experiments = models["Experiments"]["properties"]
+    general = {
+        "properties": {key: entry for key, entry in schema["properties"].items() if key != "experiments"}
+    }
+    text = HEAD + _table(general | {"required": schema["required"]}, models) + EXPERIMENTS
+    for name, entry in experiments.items():
+        ((_, model),) = _model(entry, models)
+        text += f"\n### {name}\n" + _table(model, models)
+    return text
+
+
+def _table(model: dict[str, Any], models: dict[str, Any]) -> str:
+    return COLUMNS + "".join(f"{row}\n" for row in _rows(model, models, ""))
 
 
 def _rows(model: dict[str, Any], models: dict[str, Any], prefix: str) -> Iterator[str]:
