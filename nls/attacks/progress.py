@@ -42,7 +42,7 @@ def shown(
         total=total,
         disable=None,
         dynamic_ncols=True,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, at most {remaining} left",
+        bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed} gone, at most {remaining} left",
     )
     spoken = time.monotonic()
 
