@@ -58,6 +58,10 @@ def test_the_report_shows_every_picture_and_counts_the_runs(smoke):
     assert page.count('src="data:image/svg+xml,') == len(pictures) >= 10
     assert "{{" not in page
     assert len(page) < 8e6
+    links = re.findall(r'href="([^"#][^"]*)"', page)
+    assert len(links) > 100
+    for link in links:
+        assert link.startswith("data:") or (smoke / "reports/smoke" / link).exists(), link
     for experiment, runs in (("figure1", 4), ("figure2", 6), ("table1", 6), ("table2", 6), ("figure3", 2)):
         assert re.search(rf"{experiment}</td><td>{runs} of {runs}\b", page)
 
