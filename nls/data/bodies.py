@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float64, Int
+from tqdm import tqdm
 
 from nls.data.ply import write_ply
 from nls.data.scanner import NOISE, POINTS, scan
@@ -180,7 +181,7 @@ def body(number: int) -> tuple[Float64[np.ndarray, "v 3"], Int[np.ndarray, "f 3"
 
 def make_bodies(folder: Path) -> dict[str, Any]:
     """Write ten pairs of scan and registration into ``folder`` and return the receipt's facts."""
-    for number in range(len(_PEOPLE)):
+    for number in tqdm(range(len(_PEOPLE)), "bodies", disable=None):
         vertices, faces = body(number)
         write_ply(registration_path(folder, number), vertices, faces)
         write_ply(scan_path(folder, number), scan(vertices, faces, seed=number))

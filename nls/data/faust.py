@@ -3,6 +3,8 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tqdm import tqdm
+
 from nls.data.archives import opened
 from nls.data.ply import read_points
 from nls.data.scans import registration_path, scan_number, scan_path
@@ -30,7 +32,7 @@ def make_faust(root: Path, archive: Path | None, folder: Path) -> dict[str, Any]
             raise UserError(
                 f"{archive} has no training/scans/tr_scan_NNN.ply: give MPI-FAUST.zip or the folder it unpacks to"
             )
-        for number in numbers:
+        for number in tqdm(numbers, "scans", disable=None):
             for target in (scan_path(folder, number), registration_path(folder, number)):
                 inside = "/".join(target.parts[-3:])
                 if inside not in names:
