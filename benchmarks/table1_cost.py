@@ -1,6 +1,6 @@
 """What rows of Table 1 cost: a training step and a step of PGD measured on one core, projected to rows and a GPU.
 
-    python benchmarks/table1_cost.py [--config config/paper.yaml] [--dataset cifar10] [--data-root data]
+    python -m benchmarks.table1_cost [--config config/paper.yaml] [--dataset cifar10] [--data-root data]
         [--tflops 19.5] [--utilisation 0.4] [--json OUT]
 
 Each row's own network, method and batch size, on real images. Seconds are processor time of one thread, which other
@@ -23,8 +23,8 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.rows import operations
 from nls.attacks import Ball, pgd
 from nls.data import load_images
 from nls.engine.seeds import torch_stream
@@ -73,26 +73,11 @@ class RowCost:
         return self.attack_step.times(self.attack_steps)
 
 
-class _NoModules:
-    """Stands in for the counter's tracker of modules, which cannot follow gradients with respect to the input."""
-
-    parents = ("Global",)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-
 def measured(action) -> Cost:
     """Return processor time and operations of one call."""
-    counter = FlopCounterMode(display=False)
-    counter.mod_tracker = _NoModules()
     began = time.process_time()
-    with counter:
-        action()
-    return Cost(time.process_time() - began, counter.get_total_flops())
+    counted = operations(action)
+    return Cost(time.process_time() - began, counted)
 
 
 def training_step(spec, data) -> Cost:
