@@ -137,7 +137,7 @@ def _phase_of(frame: FrameType | None) -> str:
                 return "meshing"
             if name in ("fit", "train", "learn") or (file.endswith("/figure1.py") and name == "run"):
                 return "evaluation" if found == "evaluation" else "training"
-            if name in ("attack", "_accuracy", "curve_metrics", "smallest_margin", "steps_curve"):
+            if name in ("attack", "_accuracies", "curve_metrics", "smallest_margin", "steps_curve"):
                 found = "evaluation"
         frame = frame.f_back
     return found
