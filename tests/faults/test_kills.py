@@ -64,8 +64,12 @@ def test_kill_9_at_twenty_random_moments(
         kind = chance.choice(PLAN[phase])
         name = chance.choice([name for name in targets if name.split("/")[0] == kind])
         target = targets[name]
-        killed = False
+        killed, attempts = False, 0
         while not killed:
+            attempts += 1
+            assert attempts <= 20, (
+                f"{name} is never killed in phase {phase}: do its functions have other names?"
+            )
             victim = Watched(target.work, workspace.folder, log)
             if phase == "writing":  # a file is written in milliseconds: wait for any, then kill at once
                 time.sleep(chance.random())
