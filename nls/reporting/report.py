@@ -1,6 +1,7 @@
 """The report: one page with a suite's figures, tables and where they come from, which asks for nothing outside."""
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -162,9 +163,14 @@ def _table(path: Path, table: pd.DataFrame | str) -> str:
         return f"<p>The table's files cannot be read ({html.escape(table)}); run nls table {path.stem} again.</p>"
     rows = "<p>No run is complete.</p>"
     if len(table.columns):
-        rows = _rows(table, _title(path.stem)) + _copies(path)
+        rows = _rows(table.map(_short), _title(path.stem)) + _copies(path)
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     return rows + _listed([line[2:] for line in lines if line.startswith("- ")])
+
+
+def _short(text: str) -> str:
+    """Return a number that has more digits than a reader needs with four; copies of the table have all."""
+    return f"{float(text):.4g}" if re.fullmatch(r"-?\d+\.\d{5,}(e-?\d+)?", text) else text
 
 
 def _rows(table: pd.DataFrame, name: str) -> str:

@@ -12,7 +12,8 @@ FORMATS: dict[str, dict[str, str | None]] = {
 
 BLUE, RED = "#2166ac", "#b2182b"
 LIGHT_BLUE, LIGHT_RED = "#d1e5f0", "#fddbc7"
-SEQUENCE = ("#b2182b", "#4d4d4d", "#2166ac", "#1b7837", "#762a83", "#e08214")
+# Okabe and Ito's colours, told apart with every kind of colour vision.
+SEQUENCE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def use_house_style() -> None:

@@ -23,7 +23,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 TABLE = """method,clean (paper),clean (reference),clean (here),pgd-xent (paper),pgd-xent (here),pgd-xent (here) std
 ours,99.35,99.00,98.90,97.35,90.00,
 madry,98.53,,98.40 ± 0.20,96.01,94.5,1.75
-trades,,,9.50,,,
+trades,,,9.50,,,0.123456789
 """
 DIFFERENCES = """dataset,network,ours,other,measure,difference (paper),difference (here),95% low (here),95% high (here),claim,verdict (here)
 mnist,convnet,ours,madry,pgd-xent,1.34,2.00,-1.00,5.00,ours above,undecided
@@ -273,6 +273,12 @@ def test_the_views_are_chosen_and_open_to_all(opened):
     tab.get_by_label("cloud").uncheck()
     names = [text.split("\n")[0] for text in tab.locator("figcaption").all_inner_texts()]
     assert names == ["ball", "box", "hidden"]
+
+
+def test_long_numbers_are_short_on_the_page_and_whole_in_copies(page):
+    text = page.read_text()
+    assert "<td>0.1235</td>" in text
+    assert "0.123456789" in text.split('id="table1-csv"')[1].split("</pre>")[0]
 
 
 def test_notes_and_texts_are_escaped(page):
