@@ -8,7 +8,7 @@ refuse() {
     exit 3
 }
 
-command -v chromium pdflatex > /dev/null && kpsewhich booktabs.sty > /dev/null && exit 0
+command -v chromium > /dev/null && command -v pdflatex > /dev/null && kpsewhich booktabs.sty > /dev/null && exit 0
 [ "$(id -u)" = 0 ] || refuse "installing them needs root"
 command -v apt-get > /dev/null || refuse "installing them needs apt-get (Debian or Ubuntu)"
 apt-get update -qq || refuse "apt-get update failed"
