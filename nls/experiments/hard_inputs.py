@@ -14,7 +14,6 @@ from nls.experiments.common import Common, seed_list
 from nls.experiments.watched_run import WatchedRun
 from nls.geometry.files import read_mesh
 from nls.reconstruction import Method, reconstruct_with
-from nls.reconstruction.api import MIN_RESOLUTION
 from nls.reconstruction.surface import OrientedMethod
 
 
@@ -25,7 +24,6 @@ class Config(table2.ReconstructionConfig):
     conditions: list[str] = Field(
         list(CONDITIONS), min_length=1, description=f"how the bodies are scanned: {', '.join(CONDITIONS)}"
     )
-    resolution: int = Field(128, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
 
     @field_validator("conditions")
     @classmethod

@@ -26,7 +26,7 @@ from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.hands_and_face import detail_metrics
 from nls.geometry.metrics import chamfer_of_meshes, compare, distances_to
 from nls.reconstruction import Method, Reconstruction, reconstruct_with
-from nls.reconstruction.api import MIN_RESOLUTION
+from nls.reconstruction.api import MIN_RESOLUTION, QUALITIES
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.user_method import UserMethod
 
@@ -40,7 +40,11 @@ class ReconstructionConfig(ExperimentConfig):
     """Settings of every experiment that reconstructs surfaces by several methods."""
 
     methods: dict[str, Method] = Field(min_length=1, description="a name, and a method with its settings")
-    resolution: int = Field(100, ge=MIN_RESOLUTION, description="nodes of the meshing grid along an axis")
+    resolution: int = Field(
+        QUALITIES["default"].resolution,
+        ge=MIN_RESOLUTION,
+        description="nodes of the meshing grid along an axis",
+    )
     max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
     seeds: Seeds = Field(
         1,
