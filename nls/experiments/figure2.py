@@ -239,8 +239,10 @@ def learn(
     loss_of = make_loss(spec.loss, LOSSES, spec.loss_settings)
     batches = [torch_stream(seed, "batches", device=run.device) for seed in seeds]
     optimizer = torch.optim.Adam(network.parameters(), spec.training.learning_rate, fused=True)
+    steps = spec.training.steps
+    # A warm-up of exactly one step would divide by zero.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, spec.training.learning_rate, total_steps=spec.training.steps, pct_start=0.1
+        optimizer, spec.training.learning_rate, total_steps=steps, pct_start=0.1 if steps > 10 else 0.3
     )
     parts: dict[str, Part] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     parts |= {f"batches of seed {seed}": stream for seed, stream in zip(seeds, batches, strict=True)}

@@ -100,6 +100,13 @@ def run_of(folder, loss, out, seeds_at_once, monkeypatch):
     return main(["run", "spec.yaml", "--out", out])
 
 
+@pytest.mark.parametrize("steps", [1, 10])
+def test_a_training_may_be_as_short_as_it_likes(folder, steps):
+    (spec,) = specs_of({"hinge": {}}, seeds=1, training={"steps": steps, "batch_size": 16})
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json")))
+    assert main(["run", "spec.yaml", "--out", "out"]) == 0
+
+
 @pytest.fixture
 def in_float64():
     torch.set_default_dtype(torch.float64)
