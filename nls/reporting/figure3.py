@@ -15,13 +15,13 @@ from nls.reporting.runs import Evidence, RunRecord
 from nls.reporting.view3d import Panel, view_page
 
 # Names of Table 2's methods in the figure's order: the rival, ours.
-_METHODS = ("atlasnet-25", "levelset")
-_TITLES = {"atlasnet-25": "AtlasNet, 25 patches", "levelset": "ours"}
+_METHODS = ("atlasnet-25", "poisson", "levelset")
+_TITLES = {"atlasnet-25": "AtlasNet, 25 patches", "poisson": "screened Poisson", "levelset": "ours"}
 _SIZE = (420, 620)
 
 
 def surfaces(evidence: Evidence) -> Figure:
-    """Draw (a) a batch of the scan, (b) AtlasNet, (c) ours, the truth, and (d) close-ups, of the first scan."""
+    """Draw the first scan: (a) a batch, (b) AtlasNet and screened Poisson, (c) ours, the truth, and (d) close-ups."""
     found = _first_scan(evidence)
     if not found:
         return _nothing("no complete run of Table 2")
