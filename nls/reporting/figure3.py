@@ -30,7 +30,7 @@ def surfaces(evidence: Evidence) -> Figure:
     points = _points(any_run)
     truth = _mesh(any_run / "truth.ply") if (any_run / "truth.ply").exists() else None
     whole = points if truth is None else np.asarray(truth.vertices)
-    view = View.of(whole)
+    view = View.of(whole, size=_SIZE)
     panels = [("input, 10K points", render(view, _SIZE, points=points))]
     panels += [
         (
@@ -75,7 +75,7 @@ def bodies(evidence: Evidence) -> Figure:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows, strict=False):
         mesh = _mesh(row.directory / "mesh.ply")
-        axis.imshow(render(View.of(np.asarray(mesh.vertices)), _SIZE, mesh=mesh))
+        axis.imshow(render(View.of(np.asarray(mesh.vertices), size=_SIZE), _SIZE, mesh=mesh))
         axis.set_title(f"{row.spec['scan']:03d}: Chamfer L2 {_millimetres(row):.2f} mm", fontsize="small")
     return figure
 

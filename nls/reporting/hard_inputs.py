@@ -68,7 +68,7 @@ def figure(evidence: Evidence) -> Figure:
     conditions = list(dict.fromkeys(condition for condition, _ in rows))
     names = list(dict.fromkeys(name for _, name in rows))
     truth = trimesh.load_mesh(first[0].directory / "truth.ply", process=False)
-    view = View.of(np.asarray(truth.vertices))
+    view = View.of(np.asarray(truth.vertices), size=_SIZE)
     shape = (len(names) + 1, len(conditions))
     picture, axes = plt.subplots(
         *shape, figsize=(1.6 * shape[1], 3.1 * shape[0]), squeeze=False, layout="constrained"

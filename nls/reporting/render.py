@@ -15,6 +15,7 @@ Image = UInt8[np.ndarray, "h w 3"]
 
 # Okabe and Ito's palette, distinguishable with colour-vision deficiencies.
 SURFACE, INSIDE, POINTS, OTHER = "#9ec9e8", "#d55e00", "#009e73", "#e69f00"
+_AXES = {"x": (1, 0, 0), "y": (0, 1, 0), "z": (0, 0, 1)}
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,23 @@ class View:
     up: Literal["x", "y", "z"] = "y"
 
     @classmethod
-    def of(cls, points: Float[np.ndarray, "n 3"], up: Literal["x", "y", "z"] = "y") -> "View":
-        """Return a view of all points, from ahead and somewhat to the left."""
+    def of(
+        cls,
+        points: Float[np.ndarray, "n 3"],
+        up: Literal["x", "y", "z"] = "y",
+        size: tuple[int, int] = (1, 1),
+    ) -> "View":
+        """Return a view of all points, from ahead and somewhat to the left, for a picture of ``size``."""
         low, high = points.min(axis=0), points.max(axis=0)
         centre = (low + high) / 2
         direction = (0.35, 0.15, 1.0) if up == "y" else (0.35, -1.0, 0.15)
-        reach = 2.1 * float(np.linalg.norm(points - centre, axis=1).max())
-        return cls((float(centre[0]), float(centre[1]), float(centre[2])), reach, direction, up)
+        right = np.cross(_AXES[up], direction)
+        over = np.cross(direction, right)
+        across, along = (
+            np.abs((points - centre) @ axis).max() / np.linalg.norm(axis) for axis in (right, over)
+        )
+        height = 2.1 * float(max(along, across * size[1] / size[0]))
+        return cls((float(centre[0]), float(centre[1]), float(centre[2])), height, direction, up)
 
 
 def render(
@@ -117,8 +128,7 @@ def _plotter(size: tuple[int, int]) -> Any:
 def _aim(plotter: Any, view: View) -> None:
     centre, direction = np.array(view.centre), np.array(view.direction)
     place = centre + 3 * view.height * direction / np.linalg.norm(direction)
-    up = {"x": (1, 0, 0), "y": (0, 1, 0), "z": (0, 0, 1)}[view.up]
-    plotter.camera_position = [tuple(place), view.centre, up]
+    plotter.camera_position = [tuple(place), view.centre, _AXES[view.up]]
     plotter.enable_parallel_projection()
     plotter.camera.parallel_scale = view.height / 2
     plotter.renderer.ResetCameraClippingRange()
