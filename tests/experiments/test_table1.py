@@ -19,6 +19,7 @@ from nls.experiments import blackbox, load_suite, table1
 from nls.experiments.common import Common
 from nls.experiments.training import network_for
 from nls.reporting.blackbox import transfer_tables
+from nls.reporting.runs import read_run
 
 ATTACKS = {
     "digits": {
@@ -302,7 +303,7 @@ def test_a_network_of_ones_own_is_trained_attacked_and_transferred(tmp_path, mon
     for spec in (first, second):
         execute(spec, blackbox.run, tmp_path / "results" / "test" / "blackbox" / spec.run)
     tables = transfer_tables(
-        [tmp_path / "results" / "test" / "blackbox" / spec.run for spec in (first, second)]
+        [read_run(tmp_path / "results" / "test" / "blackbox" / spec.run) for spec in (first, second)]
     )
     table = tables["digits", "my nets.py:Net", "xent"]
     assert list(table.columns) == list(table.index) == ["standard", "madry-0.1"]
