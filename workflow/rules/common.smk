@@ -145,7 +145,10 @@ def named_after(product):
 
 def kept_runs(*experiments):
     """The reference in git that a table or figure shows beside this machine's runs."""
-    files = [kept_file(Path("results"), SUITE.config.suite, experiment) for experiment in experiments]
+    files = [
+        kept_file(Path("results"), SUITE.config.suite, experiment)
+        for experiment in experiments
+    ]
     return [str(file) for file in files if file.exists()]
 
 
