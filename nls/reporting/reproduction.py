@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -52,22 +51,14 @@ def filled(page: str, results: Path = RESULTS) -> str:
 
 def agreement(results: Path = RESULTS) -> pd.DataFrame:
     """Return one line a suite and figure that the paper has too: paper, reference, verdict."""
-    lines: list[dict[str, Any]] = []
+    frames = [pd.DataFrame()]
     for suite in _suites(results):
         evidence = Evidence(suite, results)
         tables = {name: _reference_only(name, evidence) for name in _COMPARED}
         frame, _ = overview(evidence, {name: table for name, table in tables.items() if len(table)})
-        for row in frame.to_dict("records"):
-            lines.append(
-                {
-                    "suite": suite,
-                    "figure": row["figure"],
-                    "paper": row["paper"],
-                    "reference": row["reference"],
-                    "agrees": row["agrees"],
-                }
-            )
-    return pd.DataFrame(lines)
+        frames.append(frame.drop(columns="here").assign(suite=suite))
+    found = pd.concat(frames, ignore_index=True)
+    return found[["suite", "figure", "paper", "reference", "agrees"]] if len(found) else found
 
 
 def attacks(results: Path = RESULTS) -> pd.DataFrame:
