@@ -157,6 +157,7 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _alone_in(directory):
+        remove_partial(directory)
         resolved = spec.model_dump(mode="json")
         made_from = {
             "identity": spec.identity(),
@@ -189,7 +190,6 @@ def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
 
 
 def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Mapping[str, Any]) -> None:
-    remove_partial(directory)
     # Results of another run do not belong to the weights that will be here.
     for name in (FAILURE, KEPT, METRICS):
         (directory / name).unlink(missing_ok=True)

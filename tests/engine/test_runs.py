@@ -57,6 +57,17 @@ def test_results_that_were_deleted_after_the_end_are_put_back(tmp_path):
     assert {name: (tmp_path / name).read_bytes() for name in declared} == before
 
 
+@pytest.mark.parametrize("deleted", [["metrics.json"], []])
+def test_what_a_kill_left_half_written_goes_also_when_the_results_are_there_already(tmp_path, deleted):
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / ".partial.spec.yaml.abcd.yaml").write_text("suite: te")
+    for name in deleted:
+        (tmp_path / name).unlink()
+    execute(spec(), lambda *_: pytest.fail("ran again"), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
 def test_results_of_another_spec_or_source_or_input_are_not_put_back(tmp_path, monkeypatch):
     class Reader(RunSpec):
         def files_read(self):
