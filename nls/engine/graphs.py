@@ -4,14 +4,18 @@ A small network's step is hundreds of kernels of a few microseconds each, and Py
 the GPU to run them. A graph starts them all at once. Nothing here changes what is computed.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 # A capture costs about as much as two calls.
 _WORTH_CAPTURING = 4
+# In these libraries set themselves up, and choose their kernels.
+_ORDINARY_CALLS = 2
 
 _failures: list[str] = []
 
@@ -37,12 +41,97 @@ class Repeated:
 
     def __call__(self, times: int) -> None:
         """Do the work ``times`` times."""
-        if self._graph is None and self._capture and not _failures and times >= _WORTH_CAPTURING:
+        if self._graph is None and times >= _WORTH_CAPTURING and self._may_capture():
             self._graph = _captured(self._work, self._device)
             times -= 1
         once = self._work if self._graph is None else self._graph.replay
         for _ in range(times):
             once()
+
+    def _may_capture(self) -> bool:
+        # Within a larger graph the work is a part of that one.
+        return self._capture and not _failures and not torch.cuda.is_current_stream_capturing()
+
+
+class RepeatedLoss:
+    """A training loss and its gradient, on other numbers in every step.
+
+    On a GPU the first two calls are ordinary ones; the third is captured as a CUDA graph, searches within the loss
+    and the backward pass included, and it and all further ones replay that. If it cannot be captured, it is called
+    each time instead, and ``failure`` says why.
+
+    Args:
+        loss_of: numbers and tensors of fixed shapes → a loss; on a GPU it gets 0-dimensional tensors for the numbers.
+        parameters: that take the gradients, in ``grad``; an optimizer changes them in place.
+        generators: what the loss draws from.
+        capture: False for a loss whose steps differ in kind, or that needs a value on the way.
+
+    Attributes:
+        failure: why the loss is called each time on a GPU; empty where it is not so.
+    """
+
+    def __init__(
+        self,
+        loss_of: Callable[..., Tensor],
+        parameters: Sequence[Tensor],
+        generators: Sequence[torch.Generator],
+        device: torch.device,
+        *,
+        capture: bool,
+    ) -> None:
+        self._loss_of, self._parameters, self._generators = loss_of, parameters, generators
+        self._device = device
+        self._capture = capture and device.type == "cuda"
+        self._stream: Any = torch.cuda.Stream(device) if self._capture else None
+        self._calls = 0
+        self._graph: Any = None
+        self._inputs: list[Tensor] = []
+        self._loss = torch.empty(0)
+        self.failure = ""
+
+    def __call__(self, *inputs: Tensor | float) -> Tensor:
+        """Return the loss, detached; the parameters' gradients are those of this call alone."""
+        if self._graph is None and self._capture:
+            self._on_side_stream(inputs)
+        elif self._graph is None:
+            self._with_gradient(*inputs)
+        if self._graph is not None:
+            for mine, value in zip(self._inputs, inputs, strict=True):
+                mine.copy_(value) if isinstance(value, Tensor) else mine.fill_(value)
+            self._graph.replay()
+        return self._loss.clone()
+
+    def _with_gradient(self, *inputs: Tensor | float) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+        loss = self._loss_of(*inputs)
+        loss.backward()
+        self._loss = loss.detach()
+
+    def _on_side_stream(self, inputs: Sequence[Tensor | float]) -> None:
+        """Make an ordinary call, or after two of them a graph, where graphs are captured: not on the main stream."""
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            if self._calls < _ORDINARY_CALLS:
+                self._with_gradient(*inputs)
+                self._calls += 1
+            else:
+                self._record(inputs)
+                if self._graph is None:
+                    self._with_gradient(*inputs)
+        current.wait_stream(self._stream)
+
+    def _record(self, inputs: Sequence[Tensor | float]) -> None:
+        """Capture the loss and its gradients; give it up for good if that fails."""
+        self._inputs = [_as_tensor(value, self._device) for value in inputs]
+        gc.collect()  # no graph or stream may be freed while another one is captured
+        self._graph, self.failure = _recorded(lambda: self._with_gradient(*self._inputs), self._generators)
+        self._capture = not self.failure
+
+
+def _as_tensor(value: Tensor | float, device: torch.device) -> Tensor:
+    return value.clone() if isinstance(value, Tensor) else torch.full((), value, device=device)
 
 
 def how_repeated(device: torch.device) -> str:
@@ -57,21 +146,32 @@ def _captured(work: Callable[[], None], device: torch.device) -> Any:
     current = torch.cuda.current_stream(device)
     stream = torch.cuda.Stream(device)
     stream.wait_stream(current)
-    graph: Any = torch.cuda.CUDAGraph()
     with torch.cuda.stream(stream):
         work()
-        graph.capture_begin(pool=_pool(device)[0])
-        try:
-            try:
-                work()
-            finally:
-                graph.capture_end()
-        except RuntimeError as error:  # nothing was computed: a capture only records
-            _failures.append(str(error).splitlines()[0])
-            print(f"note: the GPU runs {how_repeated(device)}: slower, with the same results", flush=True)
-            graph = None
+        graph, failure = _recorded(work, pool=_pool(device)[0])
+    if failure:
+        _failures.append(failure)
+        print(f"note: the GPU runs {how_repeated(device)}: slower, with the same results", flush=True)
     current.wait_stream(stream)
     return graph
+
+
+def _recorded(
+    work: Callable[[], None], generators: Sequence[torch.Generator] = (), pool: Any = None
+) -> tuple[Any, str]:
+    """Return a graph of the work on the current stream, or None and why it cannot be captured."""
+    graph: Any = torch.cuda.CUDAGraph()
+    for generator in generators:
+        graph.register_generator_state(generator)
+    graph.capture_begin(pool=pool)
+    try:
+        try:
+            work()
+        finally:
+            graph.capture_end()
+    except RuntimeError as error:  # nothing was computed: a capture only records
+        return None, str(error).splitlines()[0]
+    return graph, ""
 
 
 @cache

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nls.attacks import channels_last
 from nls.data import ImageDataset, Split
 from nls.data.augment import CropFlip
+from nls.engine.graphs import RepeatedLoss
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import Settings
@@ -137,6 +138,12 @@ def train(
     if saved["parts"] is not None:
         restore(parts, saved["parts"])
     compiled = cast(nn.Module, torch.compile(network)) if training.compile else network
+
+    def loss_of(points: Tensor, labels: Tensor, epoch: float | Tensor) -> Tensor:
+        return method(compiled, points, labels, Moment(epoch, search))
+
+    capture = not training.compile and getattr(method, "repeatable", lambda model: False)(network)
+    loss_and_gradient = RepeatedLoss(loss_of, list(network.parameters()), [search], device, capture=capture)
     network.train()
     total, unseen = saved["loss"], list[Tensor]()
     order, augmentation = torch.empty(0), None
@@ -149,13 +156,10 @@ def train(
         points = images[chosen] if augmentation is None else augmentation(images[chosen], chosen)
         points = points.float() / 255
         rate = optimizer.param_groups[0]["lr"]
-        optimizer.zero_grad()
-        loss = method(compiled, points, labels[chosen], Moment(step / batches, search))
-        loss.backward()
+        unseen.append(loss_and_gradient(points, labels[chosen], step / batches))
         optimizer.step()
         schedule.step()
         kept.step()
-        unseen.append(loss.detach())
         if len(unseen) == _LOOK or batch + 1 == batches:
             for number, value in enumerate(_values(unseen), step + 1 - len(unseen)):
                 total += run.require_finite(value, step=number)
@@ -170,6 +174,10 @@ def train(
             )
             total = 0.0
         run.offer(partial(_state, step + 1, total, unseen, parts))
+    if loss_and_gradient.failure:
+        run.note(
+            f"training steps were called one by one, not replayed as a graph: {loss_and_gradient.failure}"
+        )
     result = kept.result()
     run.save_weights(result.state_dict())
     return result, partial(_state, training.epochs * batches, 0.0, [], parts)

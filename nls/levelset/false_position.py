@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nls.levelset.fields import Field, members, values_of
-from nls.levelset.newton import as_column, rows_where
+from nls.levelset.newton import as_column, rows_where, write_rows
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,18 @@ def false_position(
         points = torch.lerp(start[active], end[active], as_column(middle, start))
         found = values_of(field, points, [rows[active] for rows in context])[:, 0] - level
         closer = going & (found.abs() < values[active].abs())
-        best[active] = torch.where(closer, middle, best[active])
-        values[active] = torch.where(closer, found, values[active])
         # `right` is the newest point; `left` keeps the other sign, its value halved when it stays.
         stays = fb * found > 0
-        left[active] = torch.where(going & ~stays, b, a)
-        low[active] = torch.where(going, torch.where(stays, fa / 2, fb), fa)
-        right[active], high[active] = middle, torch.where(going, found, fb)
-        unsolved[active] = going & (found.abs() > tolerance)
+        changed = (
+            (best, torch.where(closer, middle, best[active])),
+            (values, torch.where(closer, found, values[active])),
+            (left, torch.where(going & ~stays, b, a)),
+            (low, torch.where(going, torch.where(stays, fa / 2, fb), fa)),
+            (right, middle),
+            (high, torch.where(going, found, fb)),
+            (unsolved, going & (found.abs() > tolerance)),
+        )
+        for kept, new in changed:
+            write_rows(kept, active, new)
         active = active[rows_where(unsolved[active], members(field))]
     return SegmentRoots(torch.lerp(start, end, as_column(best, start)), values, bracketed)

@@ -81,7 +81,8 @@ def project(
             break
         at = at[chosen] - step[chosen]
         found = values_and_jacobian(field, at, [rows[moving] for rows in context])
-        points[moving], levels[moving], jacobian[moving] = at, *found
+        for values, new in ((points, at), (levels, found[0]), (jacobian, found[1])):
+            write_rows(values, moving, new)
     converged = (levels - target).abs().amax(dim=1) <= tolerance
     return Projection(points, levels, jacobian, converged)
 
@@ -107,7 +108,7 @@ def approach(
     for _ in range(max_iterations):
         values, jacobian = values_and_jacobian(field, points[moving])
         step, regular = minimal_norm_solution(jacobian, values)
-        points[moving] -= torch.where(as_column(onward, step), step, 0)
+        write_rows(points, moving, points[moving] - torch.where(as_column(onward, step), step, 0))
         onward = onward & (values.abs().amax(dim=1) > trust) & regular
         chosen = rows_where(onward, members(field))
         moving, onward = moving[chosen], onward[chosen]
@@ -127,6 +128,19 @@ def rows_where(flags: Bool[Tensor, " n"], members: int = 1) -> Int[Tensor, " m"]
         return flags.nonzero()[:, 0]
     turns = flags.unflatten(0, (-1, members)).any(dim=1).nonzero()
     return (members * turns + torch.arange(members)).flatten()
+
+
+def write_rows(
+    values: Shaped[Tensor, "n *shape"], rows: Int[Tensor, " m"], new: Shaped[Tensor, "m *shape"]
+) -> None:
+    """Set ``values[rows] = new``, with rows from :func:`rows_where`.
+
+    On a GPU these are all rows, in order. It would sort them before it writes, to be deterministic.
+    """
+    if values.device.type == "cpu":
+        values[rows] = new
+    else:
+        values.copy_(new)
 
 
 def as_column(values: Shaped[Tensor, " n"], like: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *ones"]:

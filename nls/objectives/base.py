@@ -15,11 +15,11 @@ class Moment:
     """Where training is.
 
     Attributes:
-        epoch: epochs gone by, with the fraction of the running one.
+        epoch: epochs gone by, with the fraction of the running one; a tensor where a GPU replays the step.
         generator: the training's random stream on the images' device.
     """
 
-    epoch: float
+    epoch: float | Float[Tensor, ""]
     generator: torch.Generator
 
 
@@ -29,6 +29,10 @@ class ClassifierLoss(Protocol):
     A user's own method is a class with this call in a file; the arguments of its constructor are its settings,
     and a config names it ``file.py:Class``. The model comes in training mode, and its parameters take gradients
     from what is returned only; ``nls.attacks.under_attack`` is the mode to search in.
+
+    A method may have ``repeatable(model) -> bool``. True says that every step is the same operations on tensors,
+    whatever the values and the epoch are, with no random numbers but those of ``moment.generator``: a GPU then
+    replays the whole step as one CUDA graph.
     """
 
     def __call__(
@@ -47,18 +51,33 @@ def rows_to_train_on(model: nn.Module, flags: Bool[Tensor, " n"]) -> Int[Tensor,
     Batch normalisation makes samples of a batch depend on one another in training mode. A model with such layers
     always gets the rows themselves, so that no other sample enters its statistics: a GPU then waits once a step.
     """
-    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules()):
+    if has_batch_normalisation(model):
         return flags.nonzero()[:, 0]
     return rows_where(flags)
 
 
-def warmed_up(start: float, end: float, epochs: float, epoch: float) -> float:
+def has_batch_normalisation(model: nn.Module) -> bool:
+    """Tell whether samples of a batch depend on one another while the model is in training mode."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules())
+
+
+def warmed_up(
+    start: float, end: float, epochs: float, epoch: float | Float[Tensor, ""]
+) -> float | Float[Tensor, ""]:
     """Return a value that goes linearly from ``start`` to ``end`` over the first ``epochs`` epochs."""
+    if isinstance(epoch, Tensor):
+        return (
+            torch.lerp(
+                torch.full_like(epoch, start), torch.full_like(epoch, end), (epoch / epochs).clamp_max(1)
+            )
+            if epochs
+            else end
+        )
     return end if epoch >= epochs else start + (end - start) * epoch / epochs
 
 
 def box(
-    images: Float[Tensor, "n c h w"], radius: float | Float[Tensor, "n 1 1 1"]
+    images: Float[Tensor, "n c h w"], radius: float | Float[Tensor, "*n_1_1_1"]
 ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
     """Return the least and the largest pixel values within ``radius`` of the images and in [0, 1]."""
     return (images - radius).clamp_min(0), (images + radius).clamp_max(1)

@@ -13,6 +13,10 @@ from nls.objectives.base import Moment
 class Standard:
     """The mean cross-entropy of the images as they are."""
 
+    def repeatable(self, model: nn.Module) -> bool:
+        """Return whether every step is the same operations: it is."""
+        return True
+
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:

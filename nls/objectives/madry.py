@@ -28,6 +28,10 @@ class Madry:
     step_size: float = 0.01
     warm_up_epochs: float = 0
 
+    def repeatable(self, model: nn.Module) -> bool:
+        """Return whether every step is the same operations: it is."""
+        return True
+
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
 from nls.levelset import ClassMargin, false_position
-from nls.objectives.base import Moment, box, rows_to_train_on, uniform_in
+from nls.objectives.base import Moment, box, has_batch_normalisation, rows_to_train_on, uniform_in
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class MMA:
     eps_max: float
     steps: int = 40
     step_size: float = 0.01
+
+    def repeatable(self, model: nn.Module) -> bool:
+        """Return whether every step is the same operations: unless rows are taken out of the batch."""
+        return not has_batch_normalisation(model)
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

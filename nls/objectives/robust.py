@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nls.attacks import ascend, under_attack
 from nls.levelset import ClassMargin, SampleNetwork, class_margin, false_position, values_and_jacobian
-from nls.objectives.base import Moment, box, rows_to_train_on, uniform_in, warmed_up
+from nls.objectives.base import Moment, box, has_batch_normalisation, rows_to_train_on, uniform_in, warmed_up
 
 # A root is sharp enough at this margin; its use is decided by the looser `root_tolerance`.
 SHARP = 1e-3
@@ -78,6 +78,10 @@ class RobustLevelSets:
     root_tolerance: float = 0.1
     lost_weight: float = 0
 
+    def repeatable(self, model: nn.Module) -> bool:
+        """Return whether every step is the same operations: unless rows are taken out of the batch."""
+        return not has_batch_normalisation(model)
+
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
@@ -93,7 +97,12 @@ class RobustLevelSets:
         return loss / len(images)
 
     def _boundary_loss(
-        self, model: nn.Module, images: Tensor, labels: Tensor, eps_correct: float, found: "BoundarySamples"
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        eps_correct: float | Tensor,
+        found: "BoundarySamples",
     ) -> Tensor:
         """Return the sum of Eq. 12 over the samples with a root."""
         values = class_margin(model(found.points), labels[found.rows])
@@ -115,7 +124,7 @@ class RobustLevelSets:
         model: nn.Module,
         images: Float[Tensor, "n c h w"],
         labels: Int[Tensor, " n"],
-        eps_correct: float,
+        eps_correct: float | Tensor,
         generator: torch.Generator,
     ) -> BoundarySamples:
         """Search a boundary point for every sample, with the network in evaluation mode."""

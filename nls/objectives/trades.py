@@ -31,6 +31,10 @@ class Trades:
     step_size: float = 0.01
     warm_up_epochs: float = 0
 
+    def repeatable(self, model: nn.Module) -> bool:
+        """Return whether every step is the same operations: it is."""
+        return True
+
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
@@ -47,9 +51,9 @@ class Trades:
 def farthest_in_divergence(
     model: nn.Module,
     images: Float[Tensor, "n c h w"],
-    eps: float,
+    eps: float | Tensor,
     steps: int,
-    step_size: float,
+    step_size: float | Tensor,
     generator: torch.Generator,
 ) -> Float[Tensor, "n c h w"]:
     """Search within ``eps`` (L∞, pixel values) what the network, in evaluation mode, answers least as the images.

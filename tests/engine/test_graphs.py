@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nls.engine import graphs
-from nls.engine.graphs import Repeated, how_repeated
+from nls.engine.graphs import Repeated, RepeatedLoss, how_repeated
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -31,6 +31,7 @@ def test_work_is_done_as_often_as_asked_for(times, counter, monkeypatch):
         return Recorded(work)
 
     monkeypatch.setattr(graphs, "_captured", captured)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     total, work = counter
     for device in (CPU, GPU):
         total.zero_()
@@ -48,6 +49,7 @@ def test_what_cannot_be_captured_is_called_each_time_and_told(counter, monkeypat
         graphs._failures.append("an operation looks at a value")
 
     monkeypatch.setattr(graphs, "_captured", captured)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     assert how_repeated(CPU) == "call by call"
     assert how_repeated(GPU) == "CUDA graphs"
     total, work = counter
@@ -69,6 +71,12 @@ class Graph:
 
     began = None
 
+    def __init__(self):
+        self.registered = []
+
+    def register_generator_state(self, generator):
+        self.registered.append(generator)
+
     def capture_begin(self, pool):
         Graph.began = self
 
@@ -84,15 +92,22 @@ class Stream:
         pass
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_way_through_a_capture(fails, monkeypatch, capsys):
-    """Once for real, once recorded, then replayed; the graph, its memory and its stream are replaced here."""
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """Replace the graph, its memory and its stream."""
     monkeypatch.setattr(graphs, "_failures", [])
     monkeypatch.setattr(graphs, "_pool", lambda device: (None,))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: Graph.began is not None)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_way_through_a_capture(fails, capsys):
+    """Once for real, once recorded, then replayed."""
     done = []
 
     def work():
@@ -110,6 +125,69 @@ def test_the_way_through_a_capture(fails, monkeypatch, capsys):
     assert Graph.began is None
     told = "note: the GPU runs call by call, since a capture failed (operation not permitted"
     assert (told in capsys.readouterr().out) == fails
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_work_within_a_larger_capture_is_a_part_of_it():
+    done = []
+    Graph().capture_begin(None)
+    Repeated(lambda: done.append(Graph.began is not None), GPU)(6)
+    Graph().capture_end()
+    assert done == 6 * [True]
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_way_through_the_capture_of_a_loss(fails, monkeypatch):
+    """Twice for real, then recorded and replayed on new numbers: the same losses and gradients as call by call."""
+    full = torch.full
+    monkeypatch.setattr(torch, "full", lambda shape, value, device: full(shape, value))
+    weight, draws = torch.nn.Parameter(torch.tensor(2.0)), torch.Generator()
+    made = []
+
+    def loss_of(x, share):
+        if Graph.began is not None:
+            if fails:
+                raise RuntimeError("operation not permitted when stream is capturing\nmore")
+            made.append(Graph.began)
+            inputs = (x, share)
+            Graph.began.recorded = lambda: repeated._with_gradient(*inputs)
+        return share * x * weight**2
+
+    repeated = RepeatedLoss(loss_of, [weight], [draws], GPU, capture=True)
+    found = []
+    for step in range(6):
+        loss = repeated(torch.tensor(float(step)), 0.5)
+        found.append((float(loss), float(weight.grad)))
+    assert found == [(0.5 * step * 4, 0.5 * step * 4) for step in range(6)]
+    assert repeated.failure == ("operation not permitted when stream is capturing" if fails else "")
+    assert [graph.registered for graph in made] == ([] if fails else [[draws]])
+
+
+def test_a_loss_on_a_cpu_is_called_each_time():
+    weight = torch.nn.Parameter(torch.tensor(2.0))
+    repeated = RepeatedLoss(lambda x: x * weight, [weight], [], CPU, capture=True)
+    for step in range(4):
+        assert repeated(torch.tensor(float(step))) == 2 * step
+        assert weight.grad == step
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_graph_of_a_loss_computes_what_calls_compute():
+    results = []
+    for capture in (False, True):
+        draws = torch.Generator("cuda").manual_seed(0)
+        weight = torch.nn.Parameter(torch.ones((), device="cuda"))
+
+        def loss_of(x, share, weight=weight, draws=draws):
+            return (share * x * weight * torch.rand(8, generator=draws, device="cuda")).sum()
+
+        repeated = RepeatedLoss(loss_of, [weight], [draws], GPU, capture=capture)
+        for step in range(6):
+            loss = repeated(torch.full((8,), float(step), device="cuda"), 0.1 * step)
+            results.append((float(loss), float(weight.grad)))
+        assert repeated.failure == ""
+    assert results[:6] == pytest.approx(results[6:])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
