@@ -207,7 +207,7 @@ COMPUTED: dict[str, tuple[Computed, float]] = {
         SEARCHED,
     ),
     "MMA": (_method("mma", {"eps_max": _EPS, "steps": 3}), SEARCHED),
-    "large margin": (_method("large-margin", {"gamma": _EPS}), EXACT),
+    "large margin": (_method("large-margin", {"gamma": _EPS}), SEARCHED),
     "cross-entropy (2 classes)": (_binary(CrossEntropy), EXACT),
     "hinge": (_binary(Hinge), EXACT),
     "geometric SVM (Eq. 11)": (_binary(GeometricSVM), SEARCHED),
