@@ -31,7 +31,7 @@ from nls.experiments.recipes import recipe
 Spec = TypeVar("Spec", bound=RunSpec)
 
 # Steps that are watched; the first pays for what is made once, and counts only if there is no other.
-_STEPS = 12
+_STEPS = 15
 # Shapes (c, h, w) and training images of the sets that made-up images stand in for.
 _IMAGES = {"mnist": (1, 28, 28, 60_000), "fashion_mnist": (1, 28, 28, 60_000), "cifar10": (3, 32, 32, 50_000)}
 _SCAN_POINTS = 170_000
@@ -137,11 +137,11 @@ def _measure(kind: str, runs: Sequence[RunSpec], seconds: float, folder: Path) -
         steps = watch.total * loops_of(runs, watch.seeds_together)
         found = Cost(kind, len(runs), seconds / 2, steps, at_least=True, made_up=made_up)
         if watch.times:
-            return replace(found, step=watch.median(), at_least=False)
+            return replace(found, step=watch.mean(), at_least=False)
         smaller, times_smaller = _with_smaller_batches(spec)
         watch = _watch(smaller, seconds / 2, folder)
         if watch.times:
-            return replace(found, step=watch.median() * times_smaller, at_least=False, extrapolated=True)
+            return replace(found, step=watch.mean() * times_smaller, at_least=False, extrapolated=True)
         return found
     except NlsError as error:
         return Cost(kind, len(runs), reason=str(error))
@@ -179,7 +179,11 @@ class _Enough(BaseException):
 
 
 class _Watch(Progress):
-    """Takes the time of each step of the first loop of a recipe, and ends the recipe after ``seconds``."""
+    """Takes the time of steps from the whole first loop of a recipe, and ends the recipe after ``seconds``.
+
+    A method may begin with cheap epochs, or let something in later, so the steps are spread over the loop, those of
+    its middle first: few fit if they are dear.
+    """
 
     def __init__(self, seconds: float, device: torch.device) -> None:
         super().__init__()
@@ -190,10 +194,10 @@ class _Watch(Progress):
         self.times: list[float] = []
 
     def steps(self, total: int, label: str, start: int = 0) -> Iterator[int]:
-        """Yield the steps of the loop, against the clock."""
+        """Yield some steps of the loop, against the clock."""
         self.total = total
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
-        for step in range(start, min(total, start + _STEPS)):
+        for step in _spread(total, _STEPS):
             before = self._clock()
             yield step
             self.times.append(self._clock() - before)
@@ -206,9 +210,19 @@ class _Watch(Progress):
             return time.perf_counter()
         return time.process_time() / torch.get_num_threads()
 
-    def median(self) -> float:
-        """Return the median time of a step, in seconds."""
-        return float(np.median(self.times[1:] or self.times))
+    def mean(self) -> float:
+        """Return the mean time of a step, in seconds."""
+        return float(np.mean(self.times[1:] or self.times))
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Return at most ``count`` steps of ``total``: the middle one, then the quarters, the eighths, and so on."""
+    shares = [
+        (2 * part + 1) / 2**level
+        for level in range(1, count.bit_length() + 1)
+        for part in range(2 ** (level - 1))
+    ]
+    return list(dict.fromkeys(int(share * total) for share in shares[:count]))
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def train(
     order, augmentation = torch.empty(0), None
     for step in run.progress.steps(training.epochs * batches, "training", saved["step"]):
         epoch, batch = divmod(step, batches)
-        if batch == 0 or step == saved["step"]:
+        if batch == 0 or not len(order):
             order = torch.randperm(len(images), generator=torch_stream(seed, "order", epoch)).to(device)
             augmentation = CropFlip.draw(len(images), seed, epoch, device) if training.augment else None
         chosen = order[batch * training.batch_size : (batch + 1) * training.batch_size]

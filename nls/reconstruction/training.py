@@ -105,14 +105,14 @@ def fit(
 
 def make_optimizers(network: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
     """Return Adam for all parameters, or Muon for the matrices between hidden layers and Adam for the rest."""
-    parameters = list(network.parameters())
-    if training.optimizer == "adam":
-        return [torch.optim.Adam(parameters, training.learning_rate, fused=True)]
-    matrices = [parameter for parameter in parameters if parameter.dim() == 2 and min(parameter.shape) > 3]
-    chosen = {id(parameter) for parameter in matrices}
-    rest = [parameter for parameter in parameters if id(parameter) not in chosen]
-    found: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, training.learning_rate, fused=True)]
-    return [*found, Muon(matrices, training.learning_rate)] if matrices else found
+    parameters, rate = list(network.parameters()), training.learning_rate
+
+    def hidden(parameter: nn.Parameter) -> bool:
+        return training.optimizer == "muon" and parameter.dim() == 2 and min(parameter.shape) > 3
+
+    matrices = [parameter for parameter in parameters if hidden(parameter)]
+    rest = [parameter for parameter in parameters if not hidden(parameter)]
+    return [torch.optim.Adam(rest, rate, fused=True), *([Muon(matrices, rate)] if matrices else [])]
 
 
 def rate_factor(schedule: str, done: float) -> float:

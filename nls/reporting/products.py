@@ -6,6 +6,7 @@ Snakemake asks for their names at every start, so what makes them is imported wh
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +188,21 @@ def _deviations_apart(frame: pd.DataFrame) -> pd.DataFrame:
             lambda value: value.deviation if isinstance(value, Spread) else float("nan")
         )
     return pd.DataFrame(parts)
+
+
+def table_from_csv(text: str) -> pd.DataFrame:
+    """Return a table of :meth:`Table.csv`, every cell as text; without rows and columns if there was nothing to tell.
+
+    Raises:
+        ValueError: it is not CSV.
+    """
+    import pandas as pd
+
+    return (
+        pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
+        if text.strip()
+        else pd.DataFrame(dtype=str)
+    )
 
 
 def markdown(frame: pd.DataFrame) -> str:

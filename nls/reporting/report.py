@@ -15,7 +15,8 @@ from nls.engine.files import write_text
 from nls.engine.finished import HISTORY, METRICS, PROVENANCE, SPEC
 from nls.reporting.made import Experiment
 from nls.reporting.overview import counted, overview
-from nls.reporting.products import FIGURES, TABLES
+from nls.reporting.pages import page
+from nls.reporting.products import FIGURES, TABLES, table_from_csv
 from nls.reporting.runs import REPORTS, Evidence
 from nls.reporting.style import FORMATS
 
@@ -41,20 +42,20 @@ def write_report(suite: str) -> Path:
     experiments = [Experiment(name, evidence.here(name)) for name in sorted(found, key=_place)]
     tables = {name: _read(folder / f"{name}.csv") for name in TABLES if (folder / f"{name}.csv").exists()}
     sections = _products_by_section(folder, [each.name for each in experiments])
-    page = resources.files("nls.reporting").joinpath("page.html").read_text(encoding="utf-8")
-    for key, value in {
-        "suite": html.escape(suite),
-        "contents": _contents(sections),
-        "overview": _overview(evidence, tables),
-        "sections": "\n".join(
+    text = page(
+        "page.html",
+        title=f"nls: {suite}",
+        suite=html.escape(suite),
+        contents=_contents(sections),
+        overview=_overview(evidence, tables),
+        sections="\n".join(
             _section(folder, name, products, tables, experiments) for name, products in sections.items()
         ),
-        "runs": _runs(experiments),
-        "machine": _machine(experiments),
-    }.items():
-        page = page.replace(f"{{{{ {key} }}}}", value)
+        runs=_runs(experiments),
+        machine=_machine(experiments),
+    )
     path = folder / "report.html"
-    write_text(path, page)
+    write_text(path, text)
     return path
 
 
@@ -67,9 +68,7 @@ def _read(path: Path) -> pd.DataFrame | str:
     try:
         text = path.read_text(encoding="utf-8")
         path.with_suffix(".md").read_text(encoding="utf-8")
-        return (
-            pd.read_csv(path, keep_default_na=False, dtype=str) if text.strip() else pd.DataFrame(dtype=str)
-        )
+        return table_from_csv(text)
     except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
         return str(error).splitlines()[0]
 
@@ -140,7 +139,7 @@ def _sources(product: str) -> tuple[str, ...]:
 
 
 def _figure(folder: Path, name: str) -> str:
-    picture, page = folder / f"{name}.svg", folder / f"{name}.html"
+    picture, view = folder / f"{name}.svg", folder / f"{name}.html"
     parts = []
     if picture.exists():
         # An image of its own: pictures inside the page would share the names of their parts.
@@ -150,8 +149,8 @@ def _figure(folder: Path, name: str) -> str:
             f'<img alt="{html.escape(_title(name))}" src="data:image/svg+xml,{data}">'
             f'<p class="files">{links}</p>'
         )
-    if page.exists():
-        inside = html.escape(page.read_text(encoding="utf-8"))
+    if view.exists():
+        inside = html.escape(view.read_text(encoding="utf-8"))
         parts.append(
             f'<iframe title="{html.escape(_title(name))}, in 3D" class="view" srcdoc="{inside}"></iframe>'
         )

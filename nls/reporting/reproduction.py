@@ -4,7 +4,6 @@ The rest of the page is written by hand, a heading ``### <suite>: <row>`` for ea
 one ``### <suite>`` for all rows of a suite.
 """
 
-import io
 import re
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from nls.reporting import table1, table2
 from nls.reporting.independent import ROWS
 from nls.reporting.kept_runs import read_kept
 from nls.reporting.overview import overview
-from nls.reporting.products import TABLES, Table, markdown
+from nls.reporting.products import TABLES, Table, markdown, table_from_csv
 from nls.reporting.runs import RESULTS, Evidence
 
 PAGE = Path("docs/reproduction.md")
@@ -145,10 +144,7 @@ def _suites(results: Path) -> list[str]:
 def _reference_only(name: str, evidence: Evidence) -> pd.DataFrame:
     """Return a table as text, without what this machine has."""
     frame, notes = TABLES[name].make(evidence)
-    text = Table(name, evidence.suite, frame, notes).csv()
-    if not text.strip():
-        return pd.DataFrame()
-    table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
+    table = table_from_csv(Table(name, evidence.suite, frame, notes).csv())
     return table[[column for column in table.columns if "(here)" not in column]]
 
 

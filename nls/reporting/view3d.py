@@ -2,17 +2,16 @@
 
 import base64
 import gzip
-import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import trimesh
 from jaxtyping import Float
 
+from nls.reporting.pages import page
 from nls.reporting.render import POINTS, SURFACE, poly
 
 # What a page with a dozen meshes can hold in a few megabytes, and a phone can turn.
@@ -29,7 +28,7 @@ class Panel:
 
     Attributes:
         name: what stands above it.
-    figures: what is told below the name.
+        figures: what is told below the name.
         shape: a mesh, or a cloud (n, 3); y points up.
         shown: whether it is there before anybody asks for it.
     """
@@ -60,14 +59,12 @@ def view_page(title: str, panels: Sequence[Panel]) -> str:
         {"name": panel.name, "figures": panel.figures, "shown": panel.shown, "trace": _trace(panel)}
         for panel in panels
     ]
-    page = resources.files("nls.reporting").joinpath("view3d.html").read_text(encoding="utf-8")
-    for key, value in {
-        "title": html.escape(title),
-        "views": _packed(json.dumps({"scene": scene, "views": views})),
-        "library": _packed(get_plotlyjs()),
-    }.items():
-        page = page.replace(f"{{{{ {key} }}}}", value)
-    return page
+    return page(
+        "view3d.html",
+        title=title,
+        views=_packed(json.dumps({"scene": scene, "views": views})),
+        library=_packed(get_plotlyjs()),
+    )
 
 
 def _vertices(panel: Panel) -> Float[np.ndarray, "n 3"]:

@@ -17,6 +17,19 @@ FIGURE2 = {
     "seeds_per_job": 2,
     "training": {"steps": 40, "batch_size": 16},
 }
+LATE = """
+import time
+
+from torch.nn.functional import cross_entropy
+
+
+class Late:
+    def __call__(self, model, images, labels, moment):
+        end = time.process_time() + 0.05
+        while moment.epoch >= 2 and time.process_time() < end:
+            pass
+        return cross_entropy(model(images), labels)
+"""
 
 
 @pytest.fixture
@@ -59,6 +72,20 @@ def test_the_cost_counts_every_step_of_every_seed_once(checkout):
     assert (cost.kind, cost.runs, cost.steps) == ("figure2 digits hinge", 4, 2 * 3 * 40)
     assert not cost.at_least
     assert 1e-4 < cost.step < 1
+
+
+def test_a_method_that_begins_cheaply_is_priced_by_its_whole_training(checkout):
+    (checkout / "late.py").write_text(LATE)
+    row = {"dataset": "digits", "network": "convnet-small", "method": "late.py:Late"}
+    table1 = {
+        "rows": [
+            row | {"eps_train": 0.1, "training": {"epochs": 10, "batch_size": 16, "learning_rate": 1e-3}}
+        ],
+        "attacks": {"digits": {"eps": 0.1, "attacks": ["pgd-xent"], "steps": 1, "step_size": 0.1}},
+    }
+    suite = {"suite": "s", "experiments": {"table1": table1}}
+    (cost,) = measure(load_suite(suite, "config").specs["table1"], 3.0)
+    assert 0.02 < cost.step < 0.1, "four fifths of the steps take 0.05 s"
 
 
 def test_a_run_that_is_done_costs_nothing(checkout, capsys):
