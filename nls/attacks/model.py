@@ -116,10 +116,9 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
             raise UserError(
                 f"the model does not take images of shape {shape}: {_first_line(error)}"
             ) from error
-    if logits.dim() != 2 or len(logits) != 1:
-        raise UserError(
-            f"the model must return logits of shape (n, classes), not {tuple(logits.shape)} for n = 1"
-        )
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+        returned = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise UserError(f"the model must return logits of shape (n, classes), not {returned} for n = 1")
     classes = logits.shape[1]
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())

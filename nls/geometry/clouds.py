@@ -9,7 +9,14 @@ import trimesh
 from jaxtyping import Float64
 
 from nls.errors import UserError
-from nls.geometry.files import MESH_FORMATS, load_shape, read_mesh, require_readable, unreadable
+from nls.geometry.files import (
+    MESH_FORMATS,
+    load_shape,
+    read_mesh,
+    require_measurable,
+    require_readable,
+    unreadable,
+)
 from nls.geometry.metrics import sample_surface
 
 FEWEST_POINTS = 100
@@ -69,7 +76,7 @@ def check_points(points: np.ndarray, source: str, fewest: int = FEWEST_POINTS) -
     """Check that points can be a surface's or a curve's.
 
     Raises:
-        UserError: they are not rows of three, too few, not finite, all equal, or on one line.
+        UserError: they are not rows of three, too few, not finite, of an absurd extent, all equal, or on one line.
     """
     if points.ndim != 2 or points.shape[1] != 3:
         raise UserError(f"{source}: holds an array of shape {points.shape}: points are rows of x, y and z")
@@ -78,10 +85,12 @@ def check_points(points: np.ndarray, source: str, fewest: int = FEWEST_POINTS) -
         raise UserError(f"{source}: {bad} of {len(points)} points are not finite: remove them first")
     if len(points) < fewest:
         raise UserError(f"{source}: has {len(points)} points: at least {fewest} are needed")
+    require_measurable(points, source)
+    extent = np.abs(points).max()
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     # Relative to the coordinates too: points that differ by rounding only are equal.
-    scale = max(spread[0], np.abs(points).max() * np.sqrt(len(points)) * 1e-12)
-    if spread[0] <= 1e-9 * np.abs(points).max() * np.sqrt(len(points)):
+    scale = max(spread[0], extent * np.sqrt(len(points)) * 1e-12)
+    if spread[0] <= 1e-9 * extent * np.sqrt(len(points)):
         raise UserError(f"{source}: all points are equal: there is no surface to find")
     if spread[1] <= 1e-6 * scale:
         raise UserError(f"{source}: all points lie on one line: there is no surface to find")
@@ -158,14 +167,20 @@ def _read_las(path: Path, seed: int) -> Cloud:
 def _read_arrays(path: Path, seed: int) -> Cloud:
     content = np.load(path, allow_pickle=False)
     if isinstance(content, np.ndarray):
-        return Cloud(content.astype(np.float64))
+        return Cloud(_numbers(content))
     with content:
         names = content.files
         name = "points" if "points" in names or not names else names[0]
         if name != "points" and len(names) > 1:
             raise UserError(f"{path} holds {', '.join(names)}: call the array of points 'points'")
-        normals = content["normals"].astype(np.float64) if "normals" in names else None
-        return Cloud(content[name].astype(np.float64), normals)
+        normals = _numbers(content["normals"]) if "normals" in names else None
+        return Cloud(_numbers(content[name]), normals)
+
+
+def _numbers(array: np.ndarray) -> Float64[np.ndarray, "..."]:
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"an array of {array.dtype.name} where coordinates are real numbers")
+    return array.astype(np.float64)
 
 
 _READERS: dict[str, Callable[[Path, int], Cloud]] = {

@@ -10,6 +10,7 @@ from nls.errors import UserError
 
 MESH_FORMATS = (".ply", ".obj", ".stl", ".off", ".glb")
 WRITTEN_FORMATS = (".ply", ".obj", ".glb")
+_LEAST, _LARGEST = 1e-100, 1e100
 # Formats that repeat a vertex for every face, or for every face with another texture.
 _REPEATING = (".stl", ".obj", ".glb")
 
@@ -20,7 +21,8 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
     Vertices that STL, OBJ or GLB repeat at exactly the same place are one vertex.
 
     Raises:
-        UserError: the file is missing or unreadable, or has no faces or coordinates that are not finite.
+        UserError: the file is missing or unreadable, has no faces or none with an area, or has coordinates that are
+            not finite or of an absurd size.
     """
     require_readable(path, MESH_FORMATS)
     shape = load_shape(path)
@@ -28,6 +30,9 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
         raise UserError(f"{path} has no faces: give a mesh")
     if not np.isfinite(shape.vertices).all():
         raise UserError(f"{path} has vertices that are not finite: remove them first")
+    require_measurable(np.asarray(shape.vertices), str(path))
+    if not shape.area > 0:
+        raise UserError(f"{path} has no face with an area: give a mesh of a surface")
     return _with_shared_vertices(shape) if path.suffix.lower() in _REPEATING else shape
 
 
@@ -63,6 +68,17 @@ def require_readable(path: Path, formats: tuple[str, ...]) -> None:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     if size == 0:
         raise UserError(f"{path} is empty: give a file with points")
+
+
+def require_measurable(points: np.ndarray, source: str) -> None:
+    """Check that squares of coordinates, some of which may be 0, are float64 numbers too.
+
+    Raises:
+        UserError: they are not.
+    """
+    largest = float(np.abs(points).max())
+    if largest and not _LEAST < largest < _LARGEST:
+        raise UserError(f"{source}: the largest coordinate is {largest:.3g}: write the file in another unit")
 
 
 def load_shape(path: Path) -> trimesh.Geometry:

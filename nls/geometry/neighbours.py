@@ -34,11 +34,12 @@ class Neighbours:
 
     @torch.no_grad()
     def nearest(self, queries: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
-        """Return the index of the cloud's point nearest to every query."""
+        """Return the index of the cloud's point nearest to every query; any for a query that is not finite."""
         queries = queries.detach().to(self.points.dtype).contiguous()
         if self._tree is not None:
             _, index = self._tree.query(queries.numpy())
-            return torch.from_numpy(index.astype("int64"))
+            # For a query that is not finite the tree gives an index behind the last; its distance is NaN anyhow.
+            return torch.from_numpy(index.astype("int64").clip(max=len(self.points) - 1))
         rows = max(1, _MATRIX_ENTRIES // len(self.points))
         blocks = (torch.cdist(block, self.points, compute_mode=_EXACT) for block in queries.split(rows))
         return torch.cat([distances.argmin(dim=1) for distances in blocks])
@@ -69,9 +70,11 @@ class Neighbours:
 def spacing(points: Float[Tensor, "n d"]) -> float:
     """Return the spacing of points on a surface: the root of the area that one of them stands for.
 
-    It is the median over a thousand points of ``√(π/6)`` times the distance to the sixth neighbour.
+    It is the median over a thousand points of ``√(π/6)`` times the distance to the sixth neighbour. Points at
+    the same place count once.
     """
-    cloud = points.detach().cpu().numpy()
+    every = points.detach().cpu().numpy()
+    cloud = every[np.sort(np.unique(every, axis=0, return_index=True)[1])]
     shown = np.ascontiguousarray(cloud[:: max(1, len(cloud) // 1000)])
     distances, _ = KDTree(cloud, leafsize=_LEAF_POINTS).query(shown, k=min(7, len(cloud)))
     return float(math.sqrt(math.pi / 6) * np.median(distances[:, -1]))

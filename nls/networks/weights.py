@@ -84,9 +84,9 @@ def load_weights(model: nn.Module, path: Path, key: str | None = None) -> Unwrap
         raise UserError(f"{path}: {', '.join(fitting)} all fit the network: choose one with --weights-key")
     if not fitting:
         place, (_, state) = max(variants.items(), key=lambda item: _common(item[1][1], wanted))
-        under = f" under {place}" if place else ""
+        under = f" under {place}," if place else ""
         # The keys of the file, or of what was nearest to fit where that is the file itself.
-        raise UserError(f"{path}: {_mismatch(state, wanted)}{under}; {_kept(content)}")
+        raise UserError(f"{path}:{under} {_mismatch(state, wanted)}; {_kept(content)}")
     ((place, (prefix, state)),) = fitting.items()
     dtypes = {str(value.dtype) for name, value in state.items() if value.dtype != wanted[name].dtype}
     model.load_state_dict({name: state.get(name, value) for name, value in wanted.items()}, strict=False)
@@ -106,14 +106,14 @@ def read(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         with torch.serialization.safe_globals(_HARMLESS):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, EOFError, KeyError, IndexError) as error:
         # The reader names the function that the file asks for; a damaged file asks for none.
         if "global" in str(error).lower():
             raise UserError(
                 f"{path}: refused, because reading it would execute code: save model.state_dict(), not the model"
             ) from error
         raise UserError(f"{path}: is no file of weights, or is damaged: write it anew") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: cannot be read as weights ({reason}): write it anew") from error
     if not isinstance(content, Mapping):

@@ -7,6 +7,7 @@ import numpy as np
 import trimesh
 
 from nls.errors import UserError
+from nls.geometry.files import require_measurable
 from nls.universality.defects import facing_wrong_way, find_defect
 from nls.universality.hypersurface import Hypersurface, from_mesh
 
@@ -59,6 +60,9 @@ def _read(path: Path) -> trimesh.Trimesh:
         ) from error
     if not isinstance(mesh, trimesh.Trimesh) or not len(mesh.faces):
         raise UserError(f"{path} holds no faces; give a triangle mesh")
+    finite = np.isfinite(mesh.vertices).all(axis=1)
+    if finite.any():
+        require_measurable(np.asarray(mesh.vertices)[finite], str(path))
     # Adding 0 makes -0 and 0 one number.
     vertices, index = np.unique(
         np.asarray(mesh.vertices, dtype=np.float64) + 0.0, axis=0, return_inverse=True

@@ -161,6 +161,11 @@ class _NaN(nn.Module):
         return x.flatten(1)[:, :10] * torch.nan
 
 
+class _Answers(nn.Module):
+    def forward(self, x):
+        return {"logits": x.flatten(1)[:, :10]}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -174,6 +179,7 @@ class _NaN(nn.Module):
         ({"labels": torch.full((60,), 10)}, "label 10 is out of range: the model has 10 classes"),
         ({"labels": torch.full((60,), -1)}, "label -1 is out of range"),
         ({"model": _NaN()}, "NaN or infinite"),
+        ({"model": _Answers()}, "logits of shape \\(n, classes\\), not a dict"),
         ({"restarts": 0}, "restarts >= 1"),
         ({"batch_size": 0}, "the batch size must be at least 1"),
         ({"norm": "l1"}, "unknown norm 'l1'"),

@@ -63,6 +63,11 @@ def test_a_mesh_is_sampled_and_that_is_said(tmp_path):
         ("equal.npy", np.full((150, 3), 1e6), "equal"),
         ("line.npy", np.outer(np.linspace(0, 1, 150), [1, 2, 3]) + 5, "line"),
         ("flat.npy", POINTS[:, :2], "shape"),
+        ("huge.npy", POINTS * 1e200, "another unit"),
+        ("tiny.npy", POINTS * 1e-200, "another unit"),
+        ("truth.npy", POINTS > 0, "array of bool"),
+        ("complex.npy", POINTS + 0j, "array of complex128"),
+        ("words.npy", POINTS.astype(str), "real numbers"),
     ],
 )
 def test_unusable_points_are_told_in_one_line(tmp_path, name, points, words):
@@ -92,6 +97,8 @@ def test_unusable_points_are_told_in_one_line(tmp_path, name, points, words):
         ("broken.las", b"LASF" + bytes(100)),
         ("broken.laz", b"hello"),
         ("broken.off", b"OFF\n3 1 0\n0 0\n"),
+        ("point.obj", b"v 0 0 0\nv 0 0 0\nv 0 0 0\nf 1 2 3\n"),
+        ("huge.obj", b"v 1e200 0 0\nv 0 1e200 0\nv 0 0 1e200\nf 1 2 3\n"),
     ],
 )
 def test_unreadable_files_are_told_in_one_line(tmp_path, name, content):

@@ -34,3 +34,10 @@ def test_spacing_is_the_root_of_the_area_of_a_point():
     draws = torch.Generator().manual_seed(0)
     square = torch.rand(10_000, 3, generator=draws) * torch.tensor([2.0, 2.0, 0.0])
     assert spacing(square) == pytest.approx(0.02, rel=0.1)
+    assert spacing(square.repeat(10, 1)) == spacing(square)
+
+
+def test_a_query_that_is_not_finite_is_at_no_distance():
+    queries = torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [torch.inf, 0.0]])
+    distances = Neighbours(torch.zeros(1, 2)).distances(queries)
+    assert torch.equal(distances.isfinite(), torch.tensor([True, False, False]))

@@ -179,12 +179,12 @@ BAD = {
     "a name is missing": (
         lambda state: {"model": {name: state[name] for name in state if name != "conv.bias"}, "epoch": 3},
         None,
-        "lacks conv.bias (3,), which the network has under model; its keys are model, epoch",
+        "under model, lacks conv.bias (3,), which the network has; its keys are model, epoch",
     ),
     "another shape": (
         lambda state: {"net": prefixed(state | {"head.bias": torch.ones(5)}, "module.")},
         None,
-        "head.bias has shape (5,), the network's has (4,) under net; its keys are net",
+        "under net, head.bias has shape (5,), the network's has (4,); its keys are net",
     ),
     "other numbers": (
         lambda state: state | {"head.bias": torch.ones(4, dtype=torch.int8)},
