@@ -22,6 +22,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from nls.engine.graphs import call_by_call
+
 
 @dataclass(frozen=True)
 class Row:
@@ -171,7 +173,7 @@ class _Operations(TorchDispatchMode):
 
 def operations(action: Callable[[], object]) -> int:
     """Count the floating point operations of the matrix products and convolutions of one call."""
-    with _Operations() as counter:
+    with call_by_call(), _Operations() as counter:
         action()
     return counter.total
 

@@ -5,7 +5,8 @@ the GPU to run them. A graph starts them all at once. Nothing here changes what 
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,18 @@ _WORTH_CAPTURING = 4
 _ORDINARY_CALLS = 2
 
 _failures: list[str] = []
+_captures = True
+
+
+@contextmanager
+def call_by_call() -> Iterator[None]:
+    """Capture no repeated steps meanwhile: for what counts operations, which sees nothing of a replay."""
+    global _captures
+    before, _captures = _captures, False
+    try:
+        yield
+    finally:
+        _captures = before
 
 
 class Repeated:
@@ -50,7 +63,7 @@ class Repeated:
 
     def _may_capture(self) -> bool:
         # Within a larger graph the work is a part of that one.
-        return self._capture and not _failures and not torch.cuda.is_current_stream_capturing()
+        return self._capture and _captures and not _failures and not torch.cuda.is_current_stream_capturing()
 
 
 class RepeatedLoss:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nls.engine import graphs
-from nls.engine.graphs import Repeated, RepeatedLoss, how_repeated
+from nls.engine.graphs import Repeated, RepeatedLoss, call_by_call, how_repeated
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -199,3 +199,20 @@ def test_a_graph_computes_what_calls_compute():
         results.append(points.cpu())
     assert how_repeated(GPU) == "CUDA graphs"
     assert torch.equal(*results)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_nothing_is_captured_while_operations_are_counted():
+    done = []
+
+    def work():
+        done.append(Graph.began)
+        if Graph.began is not None:
+            Graph.began.recorded = lambda: None
+
+    repeated = Repeated(work, GPU)
+    with call_by_call():
+        repeated(6)
+    assert done == 6 * [None]
+    repeated(6)
+    assert len(done) == 8
