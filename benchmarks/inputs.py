@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nls.data import load_images
 from nls.networks.classifiers import build_classifier
-from nls.networks.small_convnet import small_convnet
+from nls.networks.small_convnet import SmallConvNet
 
 
 @cache
@@ -50,7 +50,7 @@ def separator(device: torch.device, steps: int = 40) -> nn.Module:
     """The network of Figure 2 after some steps of the hinge on the two halves."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = small_convnet(1, 28, 28).to(device)
+        network = SmallConvNet(1, 28, 28).to(device)
         x, y = halves(device)
         optimizer = torch.optim.Adam(network.parameters(), 1e-3)
         for step in range(steps):

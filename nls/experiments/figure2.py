@@ -23,7 +23,7 @@ from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.user_code import is_user_code, user_file
 from nls.experiments.common import Common, ExperimentConfig
 from nls.networks.ensemble import Ensemble
-from nls.networks.small_convnet import small_convnet
+from nls.networks.small_convnet import SmallConvNet
 from nls.objectives.binary import CrossEntropy, Hinge, make_loss
 from nls.objectives.geometric_svm import GeometricSVM
 
@@ -200,7 +200,7 @@ def _bytes_of_a_seed(spec: Spec, train: Split) -> int:
     """
     image = int(np.prod(train.images.shape[1:]))
     with torch.device("meta"):
-        network, inside = small_convnet(*train.images.shape[1:]), torch.empty(1, *train.images.shape[1:])
+        network, inside = SmallConvNet(*train.images.shape[1:]), torch.empty(1, *train.images.shape[1:])
     parameters = sum(value.numel() for value in network.parameters())
     values = image
     for layer in network:
@@ -290,7 +290,7 @@ def _network(seed: int, train: Split) -> nn.Module:
     """Return the seed's network; torch's own random state, restored from a checkpoint perhaps, stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stream_seed(seed, "initialisation"))
-        return small_convnet(*train.images.shape[1:])
+        return SmallConvNet(*train.images.shape[1:])
 
 
 def _state(

@@ -21,6 +21,7 @@ from nls.levelset.newton import (
     rows_where,
 )
 from nls.levelset.sample_network import SampleNetwork
+from nls.levelset.tape import Tape, Traceable
 
 __all__ = [
     "ClassMargin",
@@ -29,6 +30,8 @@ __all__ = [
     "SampleNetwork",
     "SegmentRoots",
     "StepNorm",
+    "Tape",
+    "Traceable",
     "as_column",
     "class_margin",
     "evaluation_mode",

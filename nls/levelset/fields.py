@@ -46,7 +46,7 @@ def values_and_jacobian(
     respect to the points is formed: parameters receive none, and none is computed for them.
     """
     with torch.no_grad():
-        found = None if context else _own_values_and_jacobian(field, points)
+        found = _own_values_and_jacobian(field, points, context)
     if found is not None:
         return found
     with torch.enable_grad():
@@ -74,10 +74,12 @@ def live_values_and_jacobian(
     return values_of(field, points), values_and_jacobian(field, points)[1]
 
 
-def _own_values_and_jacobian(field: Field, points: Tensor) -> tuple[Tensor, Tensor] | None:
-    own: Callable[[Tensor], tuple[Tensor, Tensor] | None] | None
+def _own_values_and_jacobian(
+    field: Field, points: Tensor, context: Sequence[Tensor] = ()
+) -> tuple[Tensor, Tensor] | None:
+    own: Callable[..., tuple[Tensor, Tensor] | None] | None
     own = getattr(field, "live_values_and_jacobian", None)
-    return own(points) if own is not None else None
+    return own(points, *context) if own is not None else None
 
 
 def class_margin(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:

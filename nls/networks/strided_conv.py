@@ -46,10 +46,10 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         (weight,) = context.saved_tensors
-        return _input_gradient(gradient, weight, *context.size), gradient, None
+        return input_gradient(gradient, weight, *context.size), gradient, None
 
 
-def _input_gradient(gradient: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
+def input_gradient(gradient: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
     """Return ``x̄[2q + r] = Σ_d ȳ[q + d] w[r + k//2 − 2d]``, the sum over the outputs that pixel ``2q + r`` enters."""
     half = weight.shape[-1] // 2
     reach = (half + 1) // 2  # d runs over −reach … reach

@@ -15,7 +15,10 @@ ORDER: dict[Norm, float] = {"linf": torch.inf, "l2": 2.0}
 
 def distance(a: Float[Tensor, "n *shape"], b: Float[Tensor, "n *shape"], norm: Norm) -> Float[Tensor, " n"]:
     """Return ``‖a − b‖`` sample by sample."""
-    return torch.linalg.vector_norm((a - b).flatten(1), ORDER[norm], dim=1)
+    between = (a - b).flatten(1)
+    if norm == "linf":  # vector_norm takes four times as long
+        return between.abs().amax(dim=1)
+    return torch.linalg.vector_norm(between, dim=1)
 
 
 @dataclass(frozen=True)

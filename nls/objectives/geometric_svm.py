@@ -1,15 +1,29 @@
 """The geometric SVM loss (Section 3.1, Eq. 11)."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nls.levelset import SampleNetwork, as_column, members, project, rows_where, values_and_jacobian
+from nls.levelset import (
+    Field,
+    SampleNetwork,
+    Tape,
+    Traceable,
+    as_column,
+    members,
+    project,
+    rows_where,
+    values_and_jacobian,
+    values_of,
+)
 from nls.objectives.binary import by_member
 from nls.objectives.boundary_distance import Norm, distance
+
+_Places = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class GeometricSVM:
@@ -32,6 +46,9 @@ class GeometricSVM:
         radius: largest believed distance, in units of d; 1 is the L∞ diameter of images in [0, 1].
         tolerance: a projection on level t counts if ``|F(p_t) − t|`` is within it.
         max_iterations: Newton steps of a projection.
+
+    Raises:
+        ValueError: the tolerance is so large that p₀ would count as a point of the levels ±1.
     """
 
     def __init__(
@@ -43,6 +60,8 @@ class GeometricSVM:
         tolerance: float = 1e-3,
         max_iterations: int = 15,
     ) -> None:
+        if not tolerance < 0.5:
+            raise ValueError(f"tolerance must be below 0.5, not {tolerance}")
         self.regularization = regularization
         self.alpha = alpha
         self.norm: Norm = norm
@@ -74,14 +93,17 @@ class GeometricSVM:
         self, network: nn.Module, points: Float[Tensor, "n *shape"], labels: Float[Tensor, " n"]
     ) -> Float[Tensor, "*k"]:
         """Return the loss of a batch; labels are −1 and +1, the network is scalar."""
-        values, jacobian = values_and_jacobian(network, points)
-        p_zero, p_near, rows, sampled = self._level_samples(network, points, values, jacobian)
+        field, places = _with_places(network, points)
+        everyone = torch.arange(len(points), device=points.device)
+        values, jacobian = values_and_jacobian(field, points, places(everyone))
+        p_zero, p_near, rows, sampled = self._level_samples(field, places, points, values, jacobian)
         delta = torch.where(sampled[rows], distance(p_zero, p_near, self.norm), 1)
         side = torch.sign(labels * values[:, 0])[rows]
         geometric = (1 - side * distance(points[rows], p_zero, self.norm) / delta).clamp_min(0)
         geometric = geometric + self.regularization * delta**self.alpha
         others = rows_where(~sampled, members(network))
-        output = (1 - labels[others] * network(points[others]).flatten()).clamp_min(0)
+        outputs = values_of(field, points[others], places(others))
+        output = (1 - labels[others] * outputs.flatten()).clamp_min(0)
         samples = len(points) // members(network)
         self._samples += samples
         before = torch.as_tensor(self._fallbacks, device=points.device)
@@ -92,37 +114,41 @@ class GeometricSVM:
         ) / samples
 
     def _level_samples(
-        self, network: nn.Module, points: Tensor, values: Tensor, jacobian: Tensor
+        self, field: Field, places: _Places, points: Tensor, values: Tensor, jacobian: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return ``p₀(θ)`` and the nearer of ``p₋₁(θ)``, ``p₁(θ)`` in some rows, these rows, and who has all three.
 
         ``values`` and ``jacobian`` are those of the points. Only the nearer of the two decides Δ, so only that one
         needs a graph.
         """
-        reach = partial(project, network, tolerance=self.tolerance, max_iterations=self.max_iterations)
-        zero = reach(points, 0.0, known=(values, jacobian))
+        reach = partial(project, field, tolerance=self.tolerance, max_iterations=self.max_iterations)
+        count = len(points)
+        everyone = torch.arange(count, device=points.device)
+        zero = reach(points, 0.0, known=(values, jacobian), context=places(count + everyone))
         away = distance(points, zero.points, self.norm)
         # A sample on the boundary itself (away = 0) has no direction in which its distance grows.
         sampled = zero.converged & (away > 0) & (away <= self.radius)
 
-        rows = rows_where(sampled, members(network))
+        rows = rows_where(sampled, members(field))
         origin, level, slope = zero.points[rows], zero.levels[rows], zero.jacobian[rows]
         ones = torch.ones_like(level)
         both = reach(
             torch.cat([origin, origin]),
             torch.cat([-ones, ones]),
             known=(torch.cat([level, level]), torch.cat([slope, slope])),
+            context=places(torch.cat([2 * count + rows, 3 * count + rows])),
         )
         apart = distance(torch.cat([origin, origin]), both.points, self.norm).reshape(2, -1)
         complete = both.converged.reshape(2, -1).all(dim=0) & (apart.amin(dim=0) <= self.radius)
         sampled = sampled.index_put((rows,), sampled[rows] & complete)
 
-        kept = rows_where(complete, members(network))
-        rows, nearer = rows[kept], apart.argmin(dim=0)[kept] * len(complete) + kept
+        kept = rows_where(complete, members(field))
+        rows, side = rows[kept], apart.argmin(dim=0)[kept]
+        nearer = side * len(complete) + kept
         # A row without samples holds the point itself and no derivative, so that nothing undefined enters the graph.
         held, still = as_column(sampled[rows], points), torch.zeros_like(slope[:1])
         samples = SampleNetwork(
-            network,
+            field,
             torch.cat(
                 [torch.where(held, found, points[rows]) for found in (origin[kept], both.points[nearer])]
             ),
@@ -130,6 +156,25 @@ class GeometricSVM:
             torch.cat(
                 [torch.where(held[:, None], found, still) for found in (slope[kept], both.jacobian[nearer])]
             ),
+            places(
+                torch.cat(
+                    [
+                        torch.where(sampled[rows], place * count + rows, rows)
+                        for place in (torch.ones_like(side), 2 + side)
+                    ]
+                )
+            ),
         )()
         p_zero, p_near = samples.tensor_split(2)
         return p_zero, p_near, rows, sampled
+
+
+def _with_places(network: nn.Module, points: Tensor) -> tuple[Field, _Places]:
+    """Return the field that is evaluated, and its context where it remembers what has been evaluated.
+
+    On a CPU that is a :class:`~nls.levelset.Tape` if the network allows it. Of sample i of n, the evaluations of the
+    sample itself, p₀, p₋₁ and p₁ are at its places i, n + i, 2n + i and 3n + i.
+    """
+    if points.device.type == "cpu" and hasattr(network, "live_values"):
+        return Tape(cast(Traceable, network), 4 * len(points)), lambda places: (places,)
+    return network, lambda places: ()

@@ -7,7 +7,7 @@ from torch import nn
 from nls.errors import UserError
 from nls.levelset import SampleNetwork, false_position, newton, project
 from nls.networks.ensemble import Ensemble
-from nls.networks.small_convnet import small_convnet
+from nls.networks.small_convnet import SmallConvNet
 from nls.objectives import geometric_svm
 from nls.objectives.binary import CrossEntropy, Hinge, make_loss
 from nls.objectives.boundary_distance import BoundaryDistance
@@ -71,8 +71,11 @@ def test_geometric_svm_equals_its_plain_form(device, monkeypatch):
     if device != "cpu":
         for module in (newton, geometric_svm):
             monkeypatch.setattr(module, "rows_where", lambda flags, members=1: torch.arange(len(flags)))
+        monkeypatch.setattr(
+            geometric_svm, "_with_places", lambda network, points: (network, lambda places: ())
+        )
     torch.manual_seed(1)
-    network = small_convnet(1, 8, 8).double()
+    network = SmallConvNet(1, 8, 8).double()
     with torch.no_grad():
         network[-1].weight.mul_(20)
     points = torch.rand(24, 1, 8, 8, dtype=torch.float64)
@@ -93,7 +96,7 @@ def networks_apart(images):
     """Networks whose projections end early, late, beyond the data and, the dead one, never."""
     for seed, scale in enumerate((1, 20, 100, 0)):
         torch.manual_seed(seed)
-        network = small_convnet(*images).double()
+        network = SmallConvNet(*images).double()
         with torch.no_grad():
             network[-1].weight.mul_(scale)
         yield network
