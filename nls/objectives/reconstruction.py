@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nls.levelset import Field, SampleNetwork
 from nls.levelset.fields import live_values_and_jacobian
-from nls.levelset.newton import approach
+from nls.levelset.newton import approach, minimal_norm_solution
 
 
 class Cloud(Protocol):
@@ -42,6 +42,10 @@ class ReconstructionLoss:
     is moved by ``N(0, σ²)`` and not projected: each point is a sample of the level it lies on. With
     empty ``level_sigmas`` (curves, ``T = {0}``) the whole batch seeds the zero level.
 
+    Where the cloud has a hole, the nearest point of the cloud is not that of the surface, and Eq. 13 pulls the level
+    set to the hole's rim. So the error of a sample whose foot on the zero level, by one Newton step, is farther than
+    ``reach`` from the cloud is multiplied by ``hole_weight``.
+
     Attributes:
         fit_weight: λ.
         power: p.
@@ -51,6 +55,8 @@ class ReconstructionLoss:
         level_sigmas: standard deviations of the samples of other levels.
         newton_iterations: the most Newton steps of a seed.
         newton_tolerance: largest ``|F|`` of a converged sample.
+        reach: largest distance from the cloud to the foot of a sample that counts in full.
+        hole_weight: what the others count.
     """
 
     fit_weight: float = 3.0
@@ -61,6 +67,8 @@ class ReconstructionLoss:
     level_sigmas: Sequence[float] = (0.01, 0.2)
     newton_iterations: int = 10
     newton_tolerance: float = 1e-5
+    reach: float = math.inf
+    hole_weight: float = 1.0
 
     def __call__(
         self, field: Field, batch: Float[Tensor, "n d"], cloud: Cloud, generator: torch.Generator
@@ -79,6 +87,10 @@ class ReconstructionLoss:
         samples = SampleNetwork(lambda *_: values, points, levels, jacobian[: len(points)])
         distance = torch.linalg.vector_norm(levels, dim=1)
         error = (cloud.distances(samples()) - distance).abs()
+        if self.reach < math.inf:
+            step, _ = minimal_norm_solution(jacobian[: len(points)], levels)
+            at_hole = cloud.distances(points - step) > self.reach
+            error = torch.where(at_hole, self.hole_weight * error, error)
         converged = levels[:half].abs().amax(dim=1) <= self.newton_tolerance
         return Terms(
             self._mean(error[:half]),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -79,6 +81,27 @@ def test_other_levels_move_to_their_distance():
     )
     (change,) = torch.autograd.grad(terms.others, slope)
     assert change > 0
+
+
+def test_samples_at_a_hole_do_not_count():
+    """Of a sphere the cap z > 0.2 is unseen: the sphere must have no error, a smaller one all of it."""
+    cloud = on_sphere(100_000)
+    seen = cloud[cloud[:, 2] < 0.2]
+    misled = ReconstructionLoss(newton_tolerance=1e-6)
+    objective = replace(misled, reach=0.02, hole_weight=0.0)
+    terms, freed = (each(ball, seen[:4000], Neighbours(seen), draws()) for each in (misled, objective))
+    assert terms.zero > 0.01
+    assert terms.others > 0.0025
+    halved = replace(objective, hole_weight=0.5)(ball, seen[:4000], Neighbours(seen), draws())
+    assert halved.zero == pytest.approx(float(terms.zero + freed.zero) / 2)
+    assert freed.zero < 4e-3
+    assert freed.others < 1e-3
+    smaller = [
+        each(lambda points: ball(points) + 0.015, cloud[:4000], Neighbours(cloud), draws())
+        for each in (misled, objective)
+    ]
+    assert smaller[0] == smaller[1]
+    assert smaller[0].zero == pytest.approx(0.015, rel=0.05)
 
 
 def igr_terms(field, batch, normals=None):
