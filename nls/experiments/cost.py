@@ -115,7 +115,8 @@ def _kind(spec: RunSpec) -> str:
         case "table1":
             row = values["row"]
             eps = [] if row["eps_train"] is None else [f"{row['eps_train']:g}"]
-            parts = [row["dataset"], row["network"], row["method"], *eps]
+            variant = [] if row["variant"] is None else [row["variant"]]
+            parts = [row["dataset"], row["network"], row["method"], *variant, *eps]
         case "table2":
             parts = [values["name"]]
         case _:

@@ -84,7 +84,10 @@ class Row(Settings):
     dataset: str = Field(description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file")
     network: NetworkName = Field(description="a classifier of nls.networks.classifiers, or file.py:Factory")
     method: str = Field(
-        description="standard, madry, trades, ours, mma, mart, hat, dyart, large-margin, or file.py:Class"
+        description="standard, madry, trades, ours, ours-level, mma, mart, hat, dyart, large-margin, or file.py:Class"
+    )
+    variant: str | None = Field(
+        None, description="word that tells apart rows of a method with other settings; null: none"
     )
     eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
     settings: dict[str, Any] = Field({}, description="arguments of the method's class: see the API")
@@ -104,8 +107,9 @@ class Row(Settings):
     def run_name(self, seed: int) -> str:
         """Return the name of the row's run with a seed."""
         method = Path(user_file(self.method)).stem if is_user_code(self.method) else self.method
+        variant = [] if self.variant is None else [self.variant]
         eps = [] if self.eps_train is None else [f"{self.eps_train:g}"]
-        return run_name(Path(self.dataset).stem, short_name(self.network), method, *eps, seed=seed)
+        return run_name(Path(self.dataset).stem, short_name(self.network), method, *variant, *eps, seed=seed)
 
 
 class Config(ExperimentConfig):

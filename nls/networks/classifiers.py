@@ -11,14 +11,16 @@ from nls.engine.user_code import is_user_code, load_user_code
 from nls.errors import UserError
 from nls.levelset import evaluation_mode
 from nls.networks.convnet import convnet4a, convnet4a_linear_head, convnet4b, convnet_small
-from nls.networks.resnet import ResNet18
+from nls.networks.resnet import resnet8, resnet8_group, resnet18
 
 # Each takes channels, side and classes.
 CLASSIFIERS: Mapping[str, Callable[[int, int, int], nn.Module]] = {
     "convnet4a": convnet4a,
     "convnet4a-linear-head": convnet4a_linear_head,
     "convnet4b": convnet4b,
-    "resnet18": ResNet18,
+    "resnet18": resnet18,
+    "resnet8": resnet8,
+    "resnet8-group": resnet8_group,
     "convnet-small": convnet_small,
 }
 

@@ -14,6 +14,7 @@ from nls.objectives.large_margin import LargeMargin
 from nls.objectives.madry import Madry
 from nls.objectives.mart import MART
 from nls.objectives.mma import MMA
+from nls.objectives.outer_level import OuterLevel
 from nls.objectives.robust import RobustLevelSets
 from nls.objectives.trades import Trades
 
@@ -22,6 +23,7 @@ METHODS: Mapping[str, type] = {
     "madry": Madry,
     "trades": Trades,
     "ours": RobustLevelSets,
+    "ours-level": OuterLevel,
     "mma": MMA,
     "mart": MART,
     "hat": HAT,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.networks.weights import load_weights
-from nls.objectives.base import Moment
+from nls.objectives.base import Moment, warmed_up
 from nls.objectives.trades import divergence, farthest_in_divergence
 
 
@@ -28,7 +28,8 @@ class HAT:
         gamma: weight of the helper's term.
         reach: h.
         steps: sign-gradient steps of the search.
-        step_size: in pixel values.
+        step_size: in pixel values; it shrinks with ε during the warm-up.
+        warm_up_epochs: epochs over which ε grows from 0; none in the paper.
 
     Raises:
         UserError: at the first batch, if the weights are missing or do not fit.
@@ -43,9 +44,10 @@ class HAT:
         reach: float = 2.0,
         steps: int = 10,
         step_size: float = 0.007,
+        warm_up_epochs: float = 0,
     ) -> None:
         self.eps, self.beta, self.gamma, self.reach = eps, beta, gamma, reach
-        self.steps, self.step_size = steps, step_size
+        self.steps, self.step_size, self.warm_up_epochs = steps, step_size, warm_up_epochs
         self._file = Path(helper)
         self._helper: nn.Module | None = None
 
@@ -53,8 +55,9 @@ class HAT:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
+        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
         adversarial = farthest_in_divergence(
-            model, images, self.eps, self.steps, self.step_size, moment.generator
+            model, images, self.eps * share, self.steps, self.step_size * share, moment.generator
         )
         with torch.no_grad():
             helped = self._helper_like(model)(adversarial).argmax(dim=1)

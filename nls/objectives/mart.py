@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
-from nls.objectives.base import Moment, box
+from nls.objectives.base import Moment, box, warmed_up
 from nls.objectives.trades import divergence
 
 # Keeps log(1 − p) finite where another class has all of the probability, as in the authors' release.
@@ -27,13 +27,15 @@ class MART:
         eps: radius in pixel values.
         beta: weight of the divergence; 5 or 6 in the release.
         steps: sign-gradient steps of the search.
-        step_size: in pixel values.
+        step_size: in pixel values; it shrinks with ε during the warm-up.
+        warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
     eps: float
     beta: float = 5
     steps: int = 40
     step_size: float = 0.01
+    warm_up_epochs: float = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""
@@ -43,7 +45,8 @@ class MART:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
-        lower, upper = box(images, self.eps)
+        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        lower, upper = box(images, self.eps * share)
         noise = torch.randn(
             images.shape, generator=moment.generator, device=images.device, dtype=images.dtype
         )
@@ -54,7 +57,7 @@ class MART:
                 lower,
                 upper,
                 steps=self.steps,
-                step_size=self.step_size,
+                step_size=self.step_size * share,
             )
         natural, other = model(images), model(adversarial)
         unsure = 1 - natural.softmax(dim=1).gather(1, labels[:, None])[:, 0]

@@ -9,7 +9,14 @@ from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
 from nls.levelset import ClassMargin, false_position
-from nls.objectives.base import Moment, box, has_batch_normalisation, rows_to_train_on, uniform_in
+from nls.objectives.base import (
+    Moment,
+    box,
+    has_batch_normalisation,
+    rows_to_train_on,
+    uniform_in,
+    warmed_up,
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +33,14 @@ class MMA:
     Attributes:
         eps_max: largest distance that is worked for, in pixel values.
         steps: sign-gradient steps of the search, and the most iterations of false position.
-        step_size: in pixel values.
+        step_size: in pixel values; it shrinks with ``eps_max`` during the warm-up.
+        warm_up_epochs: epochs over which ``eps_max`` grows from 0; none in the paper.
     """
 
     eps_max: float
     steps: int = 40
     step_size: float = 0.01
+    warm_up_epochs: float = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: unless rows are taken out of the batch."""
@@ -41,7 +50,8 @@ class MMA:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
-        lower, upper = box(images, self.eps_max)
+        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        lower, upper = box(images, self.eps_max * share)
         field = ClassMargin(model)
         with under_attack(model):
             ends = ascend(
@@ -50,7 +60,7 @@ class MMA:
                 lower,
                 upper,
                 steps=self.steps,
-                step_size=self.step_size,
+                step_size=self.step_size * share,
             )
             with torch.no_grad():
                 margins, end_margins = field(images, labels), field(ends, labels)

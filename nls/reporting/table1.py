@@ -79,8 +79,10 @@ class TrainedRow:
 
     @property
     def key(self) -> Key:
-        """What the table compares: dataset, network, method and ε_train."""
-        return (self.row["dataset"], self.row["network"], self.row["method"], self.row["eps_train"])
+        """What the table compares: dataset, network, method with its variant, and ε_train."""
+        variant = self.row.get("variant")
+        method = self.row["method"] if variant is None else f"{self.row['method']}-{variant}"
+        return (self.row["dataset"], self.row["network"], method, self.row["eps_train"])
 
     @property
     def label(self) -> str:

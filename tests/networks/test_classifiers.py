@@ -14,6 +14,8 @@ from nls.networks.strided_conv import HalvingConv2d
         ("convnet4a-linear-head", (1, 28), 312_202),
         ("convnet4b", (3, 32), 2_466_858),
         ("resnet18", (3, 32), 11_173_962),
+        ("resnet8", (1, 28), 77_754),
+        ("resnet8-group", (1, 28), 77_754),
     ],
 )
 def test_parameter_counts_and_logits(name, shape, parameters):

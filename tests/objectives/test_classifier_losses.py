@@ -34,6 +34,7 @@ SETTINGS = {
     "mart": {"eps": 0.1, "steps": 3},
     "hat": {"eps": 0.1, "steps": 3, "helper": "helper.pt"},
     "dyart": {"radius": 0.3, "weight": 3, "steps": 3, "burn_in_epochs": 0},
+    "ours-level": {"eps": 0.1, "steps": 3},
 }
 
 
@@ -211,6 +212,22 @@ def test_warm_up_starts_at_the_standard_loss(binary):
     for method in (Madry(eps=0.2, warm_up_epochs=5), Trades(eps=0.2, beta=6, warm_up_epochs=5)):
         torch.testing.assert_close(method(model, images, labels, moment(0.0)), standard)
         assert method(model, images, labels, moment(2.0)) > standard
+
+
+@pytest.mark.parametrize(("name", "epsilon"), [("mma", "eps_max"), ("mart", "eps"), ("hat", "eps")])
+def test_later_methods_warm_up_as_a_smaller_eps(name, epsilon, binary, tmp_path, monkeypatch):
+    model, images, labels = binary
+    monkeypatch.chdir(tmp_path)
+    torch.save(model.state_dict(), "helper.pt")
+    settings = SETTINGS[name] | {"step_size": 0.1, epsilon: 0.3}
+    half = settings | {"step_size": 0.05, epsilon: 0.15}
+    warm = make_method(name, settings | {"warm_up_epochs": 4.0})
+    assert torch.equal(
+        warm(model, images, labels, moment(2.0)), make_method(name, half)(model, images, labels, moment())
+    )
+    assert torch.equal(
+        warm(model, images, labels, moment(4.0)), make_method(name, settings)(model, images, labels, moment())
+    )
 
 
 def test_large_margin_is_the_distance_of_a_linear_model(binary):
