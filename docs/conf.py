@@ -45,6 +45,7 @@ SECTIONS = {
         "docs/mathematics",
         "docs/few_images",
         "docs/robustness",
+        "docs/beyond",
         "docs/surfaces",
         "docs/theorem1",
     ],

@@ -52,7 +52,7 @@ def resnet18(channels: int = 3, side: int = 32, classes: int = 10) -> ResNet:
 
 
 def resnet8(channels: int = 1, side: int = 28, classes: int = 10) -> ResNet:
-    """ResNet-8: three blocks of 16, 32 and 64 channels with batch normalisation; 77,754 parameters for grey images."""
+    """ResNet-8: blocks of 16, 32 and 64 channels with batch normalisation; 77,754 parameters for grey images."""
     return ResNet(channels, classes, (16, 32, 64), blocks=1, normalisation=nn.BatchNorm2d)
 
 

@@ -203,6 +203,8 @@ def test_every_row_runs_with_every_seed_and_the_first_seed_keeps_its_name(tmp_pa
         (name, 0),
     ]
     assert specs(tmp_path, a=row)["a"] == specs(tmp_path, seeds=3, a=row)[0]
+    variant = specs(tmp_path, a=row | {"variant": "slow"})["a"]
+    assert variant.run == name.replace("-madry-", "-madry-slow-")
 
 
 def test_three_seeds_from_training_to_verdicts(tmp_path, monkeypatch, capsys):

@@ -113,6 +113,15 @@ def test_rows_that_the_paper_has_not_are_shown(tmp_path):
     assert notes == []
 
 
+def test_a_variant_is_a_row_of_its_own(tmp_path):
+    row = {"dataset": "digits", "network": "convnet-small", "method": "ours-level", "eps_train": 0.1}
+    metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
+    trained(tmp_path, "mini", "one", row, metrics)
+    trained(tmp_path, "mini", "other", row | {"variant": "level1"}, metrics)
+    frame, _ = table1.table(evidence(tmp_path))
+    assert sorted(frame["method"]) == ["ours-level", "ours-level-level1"]
+
+
 def black_box_runs(folder, transferred, seed=""):
     models = [f"ours{seed}", f"mnist-net-madry{seed}"]
     for source in reversed(models):

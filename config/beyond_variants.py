@@ -1,0 +1,191 @@
+"""What was tried beside ``ours-level``: the variants of the ablation in config/beyond.yaml, as methods of one's own.
+
+Each is the search and the loss of ``nls.objectives.outer_level`` with one thing changed; docs/beyond.md says why and
+what came of it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nls.attacks import ascend, under_attack
+from nls.levelset import (
+    SampleNetwork,
+    as_column,
+    false_position,
+    least_step_inverse,
+    soft_class_margin,
+    values_and_jacobian,
+)
+from nls.objectives.base import Moment, box, uniform_in, warmed_up
+
+
+def field(model: nn.Module, points: Tensor, labels: Tensor) -> Tensor:
+    """Return the smooth margin φ."""
+    return soft_class_margin(model(points), labels, 1.0)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search as that of ``ours-level``; the attributes are its own."""
+
+    eps: float
+    level: float = 0
+    steps: int = 40
+    step_size: float = 0.01
+    warm_up_epochs: float = 0
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
+        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        with under_attack(model):
+            ends = self._search(model, images, labels, moment, share)
+        return self._loss(model, images, labels, ends, share)
+
+    def _search(
+        self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
+    ) -> Tensor:
+        lower, upper = box(images, self.eps * share)
+        return ascend(
+            lambda points: -field(model, points, labels),
+            uniform_in(lower, upper, moment.generator),
+            lower,
+            upper,
+            steps=self.steps,
+            step_size=self.step_size * share,
+        )
+
+    def _loss(self, model: nn.Module, images: Tensor, labels: Tensor, ends: Tensor, share: float) -> Tensor:
+        return functional.softplus(self.level - field(model, ends, labels)).mean()
+
+
+@dataclass(frozen=True)
+class Speed(_Search):
+    """The weight of Eq. 12 in L∞, ``1/‖D_xφ‖₁``, left in: every level set moves by its own speed.
+
+    The weights of a batch are scaled to a harmonic mean of one, so that steep fields do not stop the training.
+    """
+
+    def _loss(self, model: nn.Module, images: Tensor, labels: Tensor, ends: Tensor, share: float) -> Tensor:
+        with under_attack(model):
+            jacobian = values_and_jacobian(lambda points: field(model, points, labels), ends)[1]
+        slowness = least_step_inverse(jacobian, "linf").flatten(1).abs().amax(dim=1)
+        weights = slowness / slowness.mean().clamp_min(torch.finfo(slowness.dtype).tiny)
+        values = field(model, ends, labels)
+        return (weights * functional.softplus(self.level - values)).mean()
+
+
+@dataclass(frozen=True)
+class Reach(_Search):
+    """A radius for every sample: where half a search stays in its class, the rest goes on to ``reach``."""
+
+    reach: float = 0.4
+
+    def _search(
+        self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
+    ) -> Tensor:
+        def down(points: Tensor) -> Tensor:
+            return -field(model, points, labels)
+
+        lower, upper = box(images, self.eps * share)
+        start = uniform_in(lower, upper, moment.generator)
+        first = (self.steps + 1) // 2
+        size = self.step_size * share
+        middle = ascend(down, start, lower, upper, steps=first, step_size=1.3 * size)
+        with torch.no_grad():
+            inside = as_column(down(middle) < 0, images)
+        lower, upper = box(images, torch.where(inside, self.reach, self.eps) * share)
+        return ascend(down, middle, lower, upper, steps=self.steps - first, step_size=size)
+
+
+@dataclass(frozen=True)
+class Pieces(_Search):
+    """The boundary of class y is made of pieces ``f_y = f_k``: each search goes for one k, drawn by the logits."""
+
+    temperature: float = 3
+
+    def _search(
+        self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
+    ) -> Tensor:
+        lower, upper = box(images, self.eps * share)
+        with torch.no_grad():
+            others = model(images).scatter(1, labels[:, None], -torch.inf)
+        piece = torch.multinomial((others / self.temperature).softmax(dim=1), 1, generator=moment.generator)
+
+        def towards(points: Tensor) -> Tensor:
+            logits = model(points)
+            return (logits.gather(1, piece) - logits.gather(1, labels[:, None]))[:, 0]
+
+        return ascend(
+            towards,
+            uniform_in(lower, upper, moment.generator),
+            lower,
+            upper,
+            steps=self.steps,
+            step_size=self.step_size * share,
+        )
+
+
+@dataclass(frozen=True)
+class Nearest(_Search):
+    """Two searches of half the steps, and the lower of the two ends."""
+
+    def _search(
+        self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
+    ) -> Tensor:
+        twice, answers = torch.cat([images, images]), torch.cat([labels, labels])
+        lower, upper = box(twice, self.eps * share)
+        ends = ascend(
+            lambda points: -field(model, points, answers),
+            uniform_in(lower, upper, moment.generator),
+            lower,
+            upper,
+            steps=self.steps // 2,
+            step_size=2 * self.step_size * share,
+        )
+        with torch.no_grad():
+            first, second = field(model, ends, answers).chunk(2)
+        one, other = ends.chunk(2)
+        return torch.where(as_column(first < second, images), one, other)
+
+
+@dataclass(frozen=True)
+class Distance(_Search):
+    """Eq. 12 for correct samples beside the loss, with the L∞ distance and the sample network's least step in L∞.
+
+    The boundary sample is the root on the way to the search's end. Where the boundary was not met, the end is the
+    sample: of the level that it has, whose distance to the boundary is added to first order.
+
+    Attributes:
+        wanted: ε of Eq. 12, in pixel values.
+        weight: of the term.
+    """
+
+    wanted: float = 0.4
+    weight: float = 10
+
+    def _loss(self, model: nn.Module, images: Tensor, labels: Tensor, ends: Tensor, share: float) -> Tensor:
+        def margin(points: Tensor, answers: Tensor) -> Tensor:
+            return field(model, points, answers)
+
+        with under_attack(model):
+            with torch.no_grad():
+                values, end_values = margin(images, labels), margin(ends, labels)
+            roots = false_position(
+                margin,
+                images,
+                ends,
+                end_values=(values, end_values),
+                context=(labels,),
+                tolerance=1e-2,
+                max_iterations=4,
+            )
+            points = torch.where(as_column(roots.bracketed, ends), roots.points, ends)
+            levels, jacobian = values_and_jacobian(margin, points, (labels,))
+        samples = SampleNetwork(margin, points, torch.zeros_like(levels), jacobian, (labels,), norm="linf")()
+        outwards = -jacobian[:, 0].flatten(1).sign()
+        moved = (outwards * (samples - points).flatten(1)).sum(dim=1) / outwards.abs().sum(dim=1).clamp_min(1)
+        distance = (points - images).flatten(1).abs().amax(dim=1) + moved
+        near = torch.where(values > 0, self.wanted * share - distance, 0.0).clamp_min(0)
+        return super()._loss(model, images, labels, ends, share) + self.weight * near.mean()
