@@ -51,6 +51,10 @@ class HAT:
         self._file = Path(helper)
         self._helper: nn.Module | None = None
 
+    def repeatable(self, model: nn.Module) -> bool:
+        """Return whether every step is the same operations: it is, once the helper has been read."""
+        return True
+
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
