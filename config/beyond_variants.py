@@ -12,9 +12,7 @@ from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
 from nls.levelset import (
-    SampleNetwork,
     as_column,
-    false_position,
     least_step_inverse,
     soft_class_margin,
     values_and_jacobian,
@@ -148,44 +146,3 @@ class Nearest(_Search):
             first, second = field(model, ends, answers).chunk(2)
         one, other = ends.chunk(2)
         return torch.where(as_column(first < second, images), one, other)
-
-
-@dataclass(frozen=True)
-class Distance(_Search):
-    """Eq. 12 for correct samples beside the loss, with the L∞ distance and the sample network's least step in L∞.
-
-    The boundary sample is the root on the way to the search's end. Where the boundary was not met, the end is the
-    sample: of the level that it has, whose distance to the boundary is added to first order.
-
-    Attributes:
-        wanted: ε of Eq. 12, in pixel values.
-        weight: of the term.
-    """
-
-    wanted: float = 0.4
-    weight: float = 10
-
-    def _loss(self, model: nn.Module, images: Tensor, labels: Tensor, ends: Tensor, share: float) -> Tensor:
-        def margin(points: Tensor, answers: Tensor) -> Tensor:
-            return field(model, points, answers)
-
-        with under_attack(model):
-            with torch.no_grad():
-                values, end_values = margin(images, labels), margin(ends, labels)
-            roots = false_position(
-                margin,
-                images,
-                ends,
-                end_values=(values, end_values),
-                context=(labels,),
-                tolerance=1e-2,
-                max_iterations=4,
-            )
-            points = torch.where(as_column(roots.bracketed, ends), roots.points, ends)
-            levels, jacobian = values_and_jacobian(margin, points, (labels,))
-        samples = SampleNetwork(margin, points, torch.zeros_like(levels), jacobian, (labels,), norm="linf")()
-        outwards = -jacobian[:, 0].flatten(1).sign()
-        moved = (outwards * (samples - points).flatten(1)).sum(dim=1) / outwards.abs().sum(dim=1).clamp_min(1)
-        distance = (points - images).flatten(1).abs().amax(dim=1) + moved
-        near = torch.where(values > 0, self.wanted * share - distance, 0.0).clamp_min(0)
-        return super()._loss(model, images, labels, ends, share) + self.weight * near.mean()

@@ -303,6 +303,7 @@ LOOPS = {
     "MMA": train_by("mma", eps_max=0.1, steps=3),
     "MART": train_by("mart", eps=0.1, steps=3),
     "DyART": train_by("dyart", radius=0.1, steps=3, burn_in_epochs=0),
+    "ours, L∞ distance": train_by("ours-linf", eps=0.1, wanted=0.12, steps=3),
     "ours, outer level": train_by("ours-level", eps=0.1, steps=3),
     "large margin": train_by("large-margin", gamma=0.1),
     "Figure 2, cross-entropy": separate_by("cross_entropy"),

@@ -84,7 +84,8 @@ class Row(Settings):
     dataset: str = Field(description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file")
     network: NetworkName = Field(description="a classifier of nls.networks.classifiers, or file.py:Factory")
     method: str = Field(
-        description="standard, madry, trades, ours, ours-level, mma, mart, hat, dyart, large-margin, or file.py:Class"
+        description="standard, madry, trades, ours, ours-level, ours-linf, mma, mart, hat, dyart, large-margin, "
+        "or file.py:Class"
     )
     variant: str | None = Field(
         None, description="word that tells apart rows of a method with other settings; null: none"

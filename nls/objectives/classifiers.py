@@ -8,6 +8,7 @@ from nls.errors import UserError
 from nls.objectives.base import ClassifierLoss
 from nls.objectives.binary import make_loss
 from nls.objectives.cross_entropy import Standard
+from nls.objectives.distance_in_linf import DistanceInLinf
 from nls.objectives.dyart import DyART
 from nls.objectives.hat import HAT
 from nls.objectives.large_margin import LargeMargin
@@ -24,6 +25,7 @@ METHODS: Mapping[str, type] = {
     "trades": Trades,
     "ours": RobustLevelSets,
     "ours-level": OuterLevel,
+    "ours-linf": DistanceInLinf,
     "mma": MMA,
     "mart": MART,
     "hat": HAT,

@@ -1,0 +1,110 @@
+"""Eq. 12 in the norm of the attack, at every sample, beside the loss on an outer level set."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nls.attacks import ascend, under_attack
+from nls.levelset import SampleNetwork, as_column, false_position, soft_class_margin, values_and_jacobian
+from nls.objectives.base import Moment, box, uniform_in, warmed_up
+
+# A boundary point is sharp enough at this φ: the sample network's own step closes the rest.
+SHARP = 1e-2
+
+
+@dataclass(frozen=True)
+class DistanceInLinf:
+    """``mean softplus(m − φ(x'; θ)) + λ/N Σ max(0, ε' − d(x, p(θ)))``, the sum over samples inside their class.
+
+    ``φ = f_y − log Σ_{k≠y} exp f_k``; x' is its least value found in the box of radius ε. The first term is that of
+    :class:`~nls.objectives.outer_level.OuterLevel`, adversarial training for m = 0.
+
+    The second is Eq. 12 with three changes. A sample of the boundary moves by the least step in L∞,
+    ``p(θ) = p − sign(g) φ(p; θ) / ‖g‖₁`` with ``g = D_xφ(p)``, not along the normal: so the distance is that of the
+    attack, and its derivative ``−D_θφ / ‖g‖₁`` is exact for it. The distance is the length itself instead of one
+    axis, and ε' lies beyond ε. And every sample has a p: where φ changes its sign on the way from x to x', the root
+    on that way, which is not the nearest boundary point but as near as the search has come; elsewhere x' itself, a
+    sample of the level set that it lies on, whose distance to the boundary the same formula gives to first order,
+    ``d = ‖x' − x‖∞ + φ(x') / ‖g‖₁``.
+
+    A network cannot lower the second term by steeper logits, which is all that the first one asks for where it is
+    nearly met; and the first one holds where a linearisation says nothing.
+
+    Under batch normalisation the points of each term are a batch of their own, of one kind.
+
+    Attributes:
+        eps: ε, in pixel values.
+        wanted: ε', in pixel values.
+        weight: λ, per unit of pixel values.
+        level: m, in logits.
+        steps: sign-gradient steps of the search, from a uniform start, on the network in evaluation mode.
+        step_size: in pixel values; it shrinks with ε during the warm-up.
+        warm_up_epochs: epochs over which ε and ε' grow from 0.
+        root_iterations: the most iterations of false position.
+    """
+
+    eps: float
+    wanted: float
+    weight: float = 30
+    level: float = 3
+    steps: int = 40
+    step_size: float = 0.01
+    warm_up_epochs: float = 0
+    root_iterations: int = 4
+
+    def repeatable(self, model: nn.Module) -> bool:
+        """Return whether every step is the same operations: it is."""
+        return True
+
+    def __call__(
+        self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        lower, upper = box(images, self.eps * share)
+
+        def field(points: Tensor, answers: Tensor) -> Tensor:
+            return soft_class_margin(model(points), answers, 1.0)
+
+        with under_attack(model):
+            ends = ascend(
+                lambda points: -field(points, labels),
+                uniform_in(lower, upper, moment.generator),
+                lower,
+                upper,
+                steps=self.steps,
+                step_size=self.step_size * share,
+            )
+            with torch.no_grad():
+                inside, end_values = field(images, labels), field(ends, labels)
+            roots = false_position(
+                field,
+                images,
+                ends,
+                end_values=(inside, end_values),
+                context=(labels,),
+                tolerance=SHARP,
+                max_iterations=self.root_iterations,
+            )
+            points = torch.where(as_column(roots.bracketed, ends), roots.points, ends)
+            values, jacobian = values_and_jacobian(field, points, (labels,))
+        outer = functional.softplus(self.level - field(ends, labels)).mean()
+        samples = SampleNetwork(field, points, torch.zeros_like(values), jacobian, (labels,), norm="linf")()
+        away = signed_distance(images, points, samples, jacobian)
+        short = torch.where(inside > 0, self.wanted * share - away, 0.0).clamp_min(0)
+        return outer + self.weight * short.mean()
+
+
+def signed_distance(
+    images: Float[Tensor, "n *shape"],
+    points: Float[Tensor, "n *shape"],
+    samples: Float[Tensor, "n *shape"],
+    jacobian: Float[Tensor, "n 1 *shape"],
+) -> Float[Tensor, " n"]:
+    """Return ``‖p − x‖∞`` and the length of the least step in L∞ from p to p(θ), positive down the field."""
+    down = -jacobian[:, 0].flatten(1).sign()
+    moved = (down * (samples - points).flatten(1)).sum(dim=1) / down.abs().sum(dim=1).clamp_min(1)
+    return (points - images).flatten(1).abs().amax(dim=1) + moved
