@@ -66,8 +66,8 @@ class DistanceInLinf:
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
         lower, upper = box(images, self.eps * share)
 
-        def field(points: Tensor, answers: Tensor) -> Tensor:
-            return soft_class_margin(model(points), answers, 1.0)
+        def field(points: Tensor, *context: Tensor) -> Tensor:
+            return soft_class_margin(model(points), context[0], 1.0)
 
         with under_attack(model):
             ends = ascend(

@@ -35,7 +35,7 @@ SETTINGS = {
     "hat": {"eps": 0.1, "steps": 3, "helper": "helper.pt"},
     "dyart": {"radius": 0.3, "weight": 3, "steps": 3, "burn_in_epochs": 0},
     "ours-level": {"eps": 0.1, "steps": 3},
-    "ours-linf": {"eps": 0.3, "wanted": 0.35, "weight": 3, "steps": 5, "step_size": 0.1},
+    "ours-linf": {"eps": 0.1, "wanted": 0.12, "weight": 3, "steps": 5, "step_size": 0.05},
 }
 
 
