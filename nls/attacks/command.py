@@ -1,6 +1,5 @@
 """``nls attack``: a report on anyone's model."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from nls.attacks.progress import shown
 from nls.attacks.report import attack
 from nls.data import load_images
 from nls.engine.devices import choose_device
-from nls.engine.files import write_json
+from nls.engine.files import require_place, write_json
 from nls.engine.user_code import is_user_code, load_user_code
 from nls.errors import UserError
 from nls.networks.weights import Unwrapped, load_weights
@@ -58,7 +57,7 @@ def attack_files(
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, not {limit}")
     for path in filter(None, (save_adversarial, out)):
-        _require_place(path)
+        _require_place(path, weights, Path(dataset))
     place = choose_device(device)
     network, unwrapped = _network(model, weights, weights_key, place)
     images, labels, fingerprint = _test_images(dataset, data_root, limit, place)
@@ -159,14 +158,13 @@ def report_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _require_place(path: Path) -> None:
-    """Raise UserError, before the work, where its result could not be written after it."""
+def _require_place(path: Path, *inputs: Path) -> None:
+    """Make the folder of a result, and raise UserError, before the work, where it could not be written after it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: cannot be written: name a file in a folder that you may write to")
+    require_place(path, *inputs)
 
 
 def _network(

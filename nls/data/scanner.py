@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from nls.data.ply import write_ply
+from nls.engine.files import require_place
 from nls.engine.seeds import numpy_stream
 from nls.errors import UserError
 
@@ -142,6 +143,7 @@ def scan_file(mesh: Path, out: Path, seed: int, points: int = POINTS, noise: flo
         raise UserError(
             f"cannot scan {points} points with noise {noise}: give at least 1 point and noise of 0 or more"
         )
+    require_place(out, mesh)
     vertices, faces = read_mesh(mesh)
     try:
         cloud = scan(vertices, faces, seed, points, noise)

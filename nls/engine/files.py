@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from nls.errors import UserError
+
 _PARTIAL = ".partial."
 
 
@@ -31,6 +33,23 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_place(path: Path, *inputs: Path) -> None:
+    """Check, before any work, that its result can be written to ``path`` and overwrites none of the inputs.
+
+    Raises:
+        UserError: it cannot, or would.
+    """
+    if any(path.exists() and each.exists() and path.samefile(each) for each in inputs):
+        raise UserError(f"{path}: is read from: name another file for the result")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: cannot be written: name a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent, prefix=f"{_PARTIAL}{path.name}."):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
 
 
 def remove_partial(folder: Path) -> None:

@@ -92,23 +92,43 @@ def first_difference(spec: Any, other: Any, key: str = "") -> str | None:
 
 
 Model = TypeVar("Model", bound=BaseModel)
+# A number to people: YAML wants a point and a sign in the exponent.
+_WORD_FOR_YAML = re.compile(r"(-?\d+)e([-+]?\d+)")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        UserError: the file is missing, is not YAML, or is not a mapping.
+        UserError: the file is missing, is not YAML, gives a key twice, or is not a mapping.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _KeysOnce)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; name a YAML file") from error
+    except yaml.MarkedYAMLError as error:
+        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: not YAML ({place}{error.problem}); mend the file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}); mend the file") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds no mapping of keys to values; see config/README.md")
     return value
+
+
+class _KeysOnce(yaml.SafeLoader):
+    """Refuses a mapping that gives a key twice, of which YAML would take the last in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
 
 
 def parse(model: type[Model], values: dict[str, Any], source: str) -> Model:
@@ -136,7 +156,10 @@ def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> s
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    text = f"{key}: {problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    if isinstance(problem["input"], str) and (number := _WORD_FOR_YAML.fullmatch(problem["input"])):
+        return f"{text}; YAML takes it for a word: write {number[1]}.0e{number[2]}"
+    return text
 
 
 def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ from nls.engine.devices import choose_device
 from nls.errors import UserError
 from nls.experiments.watching import WatchedSession
 from nls.geometry.clouds import Cloud, read_cloud, read_surface
-from nls.geometry.files import read_mesh, require_writable, write_mesh
+from nls.geometry.files import WRITTEN_FORMATS, read_mesh, require_writable, write_mesh
 from nls.geometry.meshing import largest_component, topology
 from nls.geometry.metrics import chamfer_of_meshes, compare
 from nls.reconstruction import METHODS, reconstruct
@@ -41,14 +41,14 @@ def reconstruct_file(
     Raises:
         UserError: unusable points, an unknown method or format, a folder that does not exist, no surface.
     """
-    require_writable(out)
+    require_writable(out, WRITTEN_FORMATS, scan)
     if preview is not None:
         require_writable(preview, (".png",))
     if save_to is not None:
         require_writable(save_to, (".safetensors",))
         _with_level_set(method, "--save-network")
-    if watch is not None and not watch.parent.is_dir():
-        raise UserError(f"{watch}: the folder {watch.parent} does not exist: create it or name another")
+    if watch is not None and not (watch.parent.is_dir() and (watch.is_dir() or not watch.exists())):
+        raise UserError(f"{watch}: name a folder, or a new one in a folder that exists")
     began = time.monotonic()
     cloud = read_cloud(scan, seed)
     if cloud.note is not None:

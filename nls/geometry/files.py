@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from nls.engine.files import written_whole
+from nls.engine.files import require_place, written_whole
 from nls.errors import UserError
 
 MESH_FORMATS = (".ply", ".obj", ".stl", ".off", ".glb")
@@ -44,15 +44,16 @@ def write_mesh(path: Path, mesh: trimesh.Trimesh) -> None:
         )
 
 
-def require_writable(path: Path, formats: tuple[str, ...] = WRITTEN_FORMATS) -> None:
-    """Check, before any work, that a file of this name can be written.
+def require_writable(path: Path, formats: tuple[str, ...] = WRITTEN_FORMATS, *inputs: Path) -> None:
+    """Check, before any work, that a file of this name can be written and is none of the inputs.
 
     Raises:
-        UserError: the ending is none of ``formats``, or the folder does not exist.
+        UserError: the ending is none of ``formats``, the folder does not exist, or see :func:`require_place`.
     """
     _require_format(path, formats)
     if not path.parent.is_dir():
         raise UserError(f"{path}: the folder {path.parent} does not exist: create it or name another")
+    require_place(path, *inputs)
 
 
 def require_readable(path: Path, formats: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from nls.engine.files import require_place
 from nls.universality.files import export_onnx, save_network
 from nls.universality.layers import represent
 from nls.universality.meshes import load_solid
@@ -24,8 +25,10 @@ def represent_file(
         onnx: an ONNX file to write too.
 
     Raises:
-        UserError: if the mesh cannot be read, bounds no solid, or ONNX cannot be written.
+        UserError: if the mesh cannot be read, bounds no solid, or what is made of it cannot be written.
     """
+    for path in filter(None, (out, onnx)):
+        require_place(path, mesh)
     loaded = load_solid(mesh, repair)
     for change in loaded.changes:
         yield f"repaired: {change}"

@@ -287,7 +287,8 @@ def test_a_missing_gpu_is_one_line(tmp_path):
     ("text", "words"),
     [
         ("experiment: figure9\n", "'figure9' is not allowed: take one of figure1, figure2"),
-        ("experiment: [\n", "not YAML"),
+        ("experiment: [\n", "not YAML (line 2: "),
+        ("suite: s\nsuite: t\n", "line 2: the key 'suite' is given twice"),
         ("experiment: figure1\nsuite: s\nrun: r\npanel: l3\ntraining: {}\n", "panel: 'l3' is not allowed"),
     ],
 )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nls.engine.settings import read_yaml
 from nls.errors import UserError
 from nls.experiments import RECIPES, load_suite
 from nls.reporting.kept_runs import kept_file
@@ -12,6 +13,10 @@ from nls.reporting.products import FIGURES, TABLES
 from snakemake.exceptions import WorkflowError
 
 try:
+    for path in workflow.configfiles:
+        # Snakemake takes the last of two equal keys in silence.
+        if Path(path).suffix != ".json":
+            read_yaml(Path(path))
     SUITE = load_suite(config, " + ".join(map(str, workflow.configfiles)) or "config")
 except UserError as error:
     raise WorkflowError(f"nls: {error}")
