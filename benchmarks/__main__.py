@@ -17,6 +17,7 @@ import torch
 
 from benchmarks import attacks, few_images, loading, page, surfaces, universality
 from nls.engine.devices import require_float32
+from nls.engine.memory import keep_freed_memory
 
 FILES = (attacks, surfaces, few_images, universality, loading)
 
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("torch sees no GPU here; take --device cpu")
     torch.set_num_threads(chosen.threads)
     require_float32()
+    keep_freed_memory()
     if chosen.gpu is not None:
         from benchmarks import gpu
 

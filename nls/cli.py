@@ -19,11 +19,13 @@ from types import FrameType
 from typing import Any, cast
 
 from nls.arguments import Parser, Verbs, integer, number, seed
+from nls.engine.memory import keep_freed_memory
 from nls.errors import Interrupted, NlsError, RunError, UserError, one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return 0, or print one line and return 2 (bad input), 1 (it cannot go on), 128 + signal."""
+    keep_freed_memory()
     with _patient_output(), _stoppable():
         try:
             return _answer(argv)

@@ -62,14 +62,15 @@ class Tape:
         """Return the values of the points at these places, with their graph."""
         (places,) = context
         rows, order = self._rows[places].sort()
-        chosen = [
-            [tensor.index_select(0, some - first) for tensor in trace]
-            for trace, some, first in zip(
-                self._traces, rows.split(self._counts(rows)), self._firsts, strict=False
-            )
-            if trace
-        ]
-        values, *trace = map(torch.cat, zip(*chosen, strict=True))
+        held = next(trace for trace in self._traces if trace)
+        values, *trace = (tensor.new_empty(len(rows), *tensor.shape[1:]) for tensor in held)
+        pieces = zip(self._traces, self._firsts, rows.split(self._counts(rows)), strict=False)
+        start = 0
+        for found, first, piece in pieces:
+            if len(piece) > 0:
+                for tensor, chosen in zip(found, (values, *trace), strict=True):
+                    torch.index_select(tensor, 0, piece - first, out=chosen[start : start + len(piece)])
+                start += len(piece)
         return self.field.live_values(values, trace)[order.argsort()]
 
     def _counts(self, rows: Tensor) -> list[int]:
