@@ -187,3 +187,17 @@ def test_winding_numbers_against_closed_forms():
     np.testing.assert_allclose(winding_number(np.zeros((1, 3)), octant), [1 / 8])
     quarter = np.eye(2)[None]
     np.testing.assert_allclose(winding_number(np.zeros((1, 2)), quarter), [1 / 4])
+
+
+def test_winding_numbers_are_sums_over_all_triangles():
+    """Near and far from a surface of many parts, a cavity and a hole, by the plain formula, triangle by triangle."""
+    outer, inner = (trimesh.creation.icosphere(subdivisions=3, radius=radius) for radius in (1.0, 0.5))
+    facets = np.concatenate([outer.triangles[:-40], inner.triangles[:, ::-1], outer.triangles + 1.5])
+    draws = np.random.default_rng(0)
+    near = facets[draws.integers(len(facets), size=100)].mean(axis=1) + 1e-6 * draws.normal(size=(100, 3))
+    points = np.concatenate([near, draws.uniform(-2, 3, size=(100, 3))])
+    a, b, c = np.moveaxis(facets[None] - points[:, None, None], 2, 0)
+    la, lb, lc = (np.linalg.norm(corner, axis=-1) for corner in (a, b, c))
+    below = la * lb * lc + (a * b).sum(-1) * lc + (b * c).sum(-1) * la + (c * a).sum(-1) * lb
+    expected = np.arctan2((a * np.cross(b, c)).sum(-1), below).sum(axis=1) / (2 * np.pi)
+    np.testing.assert_allclose(winding_number(points, facets), expected, atol=1e-9)
