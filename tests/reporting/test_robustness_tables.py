@@ -194,6 +194,20 @@ def seeded(tmp_path):
     return tmp_path
 
 
+def test_later_methods_of_ours_are_compared_but_prove_no_claim(seeded):
+    row = {"dataset": "digits", "network": "convnet-small", "method": "ours-linf", "eps_train": 0.2}
+    for seed in range(3):
+        metrics = {"robust_accuracy": {"pgd-xent": 0.9, "min": 0.9}, "mean_over_starts": {"pgd-xent": 0.9}}
+        trained(seeded, "mini", f"ours-linf-seed{seed}", row, metrics, seed)
+    frame, _ = table1.differences(evidence(seeded))
+    named = set(zip(frame["ours"], frame["other"], strict=True))
+    assert {("ours-linf 0.2", other) for other in ("ours 0.2", "madry 0.2", "mma 0.2")} <= named
+    assert ("ours 0.2", "ours-linf 0.2") not in named
+    claims = [note for note in table1.table(evidence(seeded))[1] if note.startswith("claim: ")]
+    assert len(claims) == 2
+    assert not any("ours-linf" in claim for claim in claims)
+
+
 def test_seeds_give_means_deviations_intervals_and_verdicts(seeded):
     frame, notes = table1.table(evidence(seeded))
     rows = frame.set_index("method")
