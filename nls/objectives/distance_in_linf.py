@@ -33,7 +33,9 @@ class DistanceInLinf:
     A network cannot lower the second term by steeper logits, which is all that the first one asks for where it is
     nearly met; and the first one holds where a linearisation says nothing.
 
-    Under batch normalisation the points of each term are a batch of their own, of one kind.
+    Under batch normalisation the points of each term are a batch of their own, of one kind, and the distance at θ₀
+    is that of the network in evaluation mode, which the search and an attack see; the training mode, whose margins
+    differ, gives its derivative only.
 
     Attributes:
         eps: ε, in pixel values.
@@ -92,7 +94,14 @@ class DistanceInLinf:
             points = torch.where(as_column(roots.bracketed, ends), roots.points, ends)
             values, jacobian = values_and_jacobian(field, points, (labels,))
         outer = functional.softplus(self.level - field(ends, labels)).mean()
-        samples = SampleNetwork(field, points, torch.zeros_like(values), jacobian, (labels,), norm="linf")()
+        live = field(points, labels)
+
+        def evaluated(points: Tensor, *context: Tensor) -> Tensor:
+            return live
+
+        # The distance is that of the evaluation mode, φ(p; θ₀) = `values`; the motion is that of the training mode.
+        levels = live.detach()[:, None] - values
+        samples = SampleNetwork(evaluated, points, levels, jacobian, norm="linf")()
         away = signed_distance(images, points, samples, jacobian)
         short = torch.where(inside > 0, self.wanted * share - away, 0.0).clamp_min(0)
         return outer + self.weight * short.mean()

@@ -83,6 +83,24 @@ def test_wrong_samples_and_a_flat_field_have_the_first_term_only(binary):
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
+def test_under_batch_normalisation_the_distance_is_that_of_the_evaluation_mode():
+    torch.manual_seed(0)
+    linear = nn.Linear(9, 2)
+    normalised = nn.BatchNorm1d(2, momentum=0.0)
+    normalised.running_mean += 0.3
+    normalised.running_var *= 0.2
+    model = nn.Sequential(nn.Flatten(), linear, normalised).double()
+    images, labels = 0.3 + 0.4 * torch.rand(100, 1, 3, 3, dtype=torch.float64), torch.randint(2, (100,))
+    loss = DistanceInLinf(wanted=0.15, weight=7, **SEARCH)(model, images, labels, moment())
+    outer = OuterLevel(**SEARCH)(model, images, labels, moment())
+    model.eval()
+    speed = (model(torch.eye(9, dtype=torch.float64)) - model(torch.zeros(1, 9, dtype=torch.float64))).diff()
+    distance = class_margin(model(images), labels) / speed.abs().sum()
+    expected = torch.where(distance > 0, 0.15 - distance, 0.0).clamp_min(0).mean()
+    assert (distance > 0).sum() > 20
+    torch.testing.assert_close(loss, outer + 7 * expected)
+
+
 def test_it_warms_up(binary):
     model, images, labels, _ = binary
     method = DistanceInLinf(wanted=0.15, weight=7, warm_up_epochs=4, **SEARCH)
