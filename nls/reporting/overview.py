@@ -32,7 +32,8 @@ def overview(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> tuple[pd
     return frame, [
         "A figure agrees if it is within one standard deviation (the paper's or ours) of the paper's, or within 0.5 "
         "points of an accuracy. A claim is judged by the 95% interval of paired differences, and undecided "
-        "without one. An empty cell was not run.",
+        "without one. Other data means that this suite has other scans than the paper: the order of the methods "
+        "compares, the figures do not. An empty cell was not run.",
     ]
 
 
@@ -110,7 +111,8 @@ def counted(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "No figure of this suite has a counterpart in the paper yet."
     counts = frame["agrees"].value_counts()
-    return ", ".join(f"{counts[word]} {word}" for word in _ORDER if word in counts) + "."
+    told = ", ".join(f"{counts[word]} {word}" for word in _ORDER if word in counts)
+    return f"Of {len(frame)} figures and claims of the paper: {told}."
 
 
 _ORDER: Sequence[str] = ("agrees", "reproduced", "differs", "not reproduced", "undecided", "other data")
