@@ -93,6 +93,8 @@ def pgd(
     climb = _Climb(model, ball, loss, step_size, stop_when_broken, passes)
     with under_attack(model):
         for done in range(0, steps, between_looks):
+            if len(active) == 0:
+                break
             for rows in active.split(batch_size):
                 points[rows], broken_at[rows] = climb.onward(
                     points[rows],
@@ -103,8 +105,6 @@ def pgd(
                     min(between_looks, steps - done),
                 )
             active = active[torch.nonzero(broken_at[active] == NEVER)[:, 0]]
-            if len(active) == 0:
-                break
         for rows in active.split(batch_size) if len(active) else ():
             logits = require_finite(mean_logits(model, points[rows], passes))
             broken_at[rows] = torch.where(logits.argmax(dim=1) != labels[rows], steps, NEVER)

@@ -138,7 +138,6 @@ class RepeatedLoss:
     def _record(self, inputs: Sequence[Tensor | float]) -> None:
         """Capture the loss and its gradients; give it up for good if that fails."""
         self._inputs = [_as_tensor(value, self._device) for value in inputs]
-        gc.collect()  # no graph or stream may be freed while another one is captured
         self._graph, self.failure = _recorded(lambda: self._with_gradient(*self._inputs), self._generators)
         self._capture = not self.failure
 
@@ -176,15 +175,38 @@ def _recorded(
     graph: Any = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
-    graph.capture_begin(pool=pool)
-    try:
+    with _no_collection():
+        graph.capture_begin(pool=pool)
         try:
-            work()
-        finally:
-            graph.capture_end()
-    except RuntimeError as error:  # nothing was computed: a capture only records
-        return None, str(error).splitlines()[0]
+            try:
+                work()
+            finally:
+                graph.capture_end()
+        except RuntimeError as error:  # nothing was computed: a capture only records
+            _leave_capture_mode(generators)
+            return None, str(error).splitlines()[0]
     return graph, ""
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let Python collect no garbage meanwhile: a graph that is freed during a capture ends it."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _leave_capture_mode(generators: Sequence[torch.Generator]) -> None:
+    """Let generators draw again after a capture that failed, which leaves them waiting for its end (torch 2.11)."""
+    graph: Any = torch.cuda.CUDAGraph()
+    for generator in generators:
+        graph.register_generator_state(generator)
+    graph.capture_begin()
+    graph.capture_end()
 
 
 @cache

@@ -8,10 +8,6 @@ from jaxtyping import Float, Int
 from pykdtree.kdtree import KDTree
 from torch import Tensor
 
-# Entries of the distance matrix that a search on a GPU holds at once (1 GiB of float32).
-_MATRIX_ENTRIES = 1 << 28
-# torch's default mode uses a matrix product, which cancels digits of small distances.
-_EXACT = "donot_use_mm_for_euclid_dist"
 # Points in a leaf: with 170K points on a surface and queries far from it, 32 takes 2/3 of the time of 16.
 _LEAF_POINTS = 32
 
@@ -19,9 +15,10 @@ _LEAF_POINTS = 32
 class Neighbours:
     """A cloud that answers which of its points is nearest.
 
-    On the CPU a k-d tree answers (pykdtree: on queries far from a densely sampled surface it is 5 to 15 times
-    faster than ``scipy.spatial.cKDTree``); on a GPU an exact search compares all pairs, block by block.
-    Neither keeps a distance matrix for the gradient: ``distances`` differentiates through the one neighbour.
+    A k-d tree on the CPU answers, for points on a GPU too: pykdtree is 5 to 15 times faster than
+    ``scipy.spatial.cKDTree`` on queries far from a densely sampled surface, and on an H200 comparing all pairs of
+    10,000 queries and 100,000 points takes 170 ms, of which the tree needs a few (docs/benchmarks.md). No distance
+    matrix is kept for the gradient: ``distances`` differentiates through the one neighbour.
 
     Args:
         points: the cloud, ``(m, d)``.
@@ -29,20 +26,16 @@ class Neighbours:
 
     def __init__(self, points: Float[Tensor, "m d"]) -> None:
         self.points = points.detach().contiguous()
-        on_cpu = self.points.device.type == "cpu"
-        self._tree = KDTree(self.points.numpy(), leafsize=_LEAF_POINTS) if on_cpu else None
+        self._tree = KDTree(self.points.cpu().numpy(), leafsize=_LEAF_POINTS)
 
     @torch.no_grad()
     def nearest(self, queries: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
         """Return the index of the cloud's point nearest to every query; any for a query that is not finite."""
-        queries = queries.detach().to(self.points.dtype).contiguous()
-        if self._tree is not None:
-            _, index = self._tree.query(queries.numpy())
-            # For a query that is not finite the tree gives an index behind the last; its distance is NaN anyhow.
-            return torch.from_numpy(index.astype("int64").clip(max=len(self.points) - 1))
-        rows = max(1, _MATRIX_ENTRIES // len(self.points))
-        blocks = (torch.cdist(block, self.points, compute_mode=_EXACT) for block in queries.split(rows))
-        return torch.cat([distances.argmin(dim=1) for distances in blocks])
+        queries = queries.detach().to("cpu", self.points.dtype).contiguous()
+        _, index = self._tree.query(queries.numpy())
+        # For a query that is not finite the tree gives an index behind the last; its distance is NaN anyhow.
+        found = torch.from_numpy(index.astype("int64").clip(max=len(self.points) - 1))
+        return found.to(self.points.device)
 
     @torch.no_grad()
     def spacing(self, neighbours: int) -> Float[Tensor, " m"]:
@@ -52,12 +45,9 @@ class Neighbours:
         """
         # The nearest of all is the point itself.
         count = min(neighbours + 1, len(self.points))
-        if self._tree is not None:
-            distances, _ = self._tree.query(self.points.numpy(), k=count)
-            return torch.from_numpy(distances.reshape(len(self.points), count)[:, -1].copy())
-        rows = max(1, _MATRIX_ENTRIES // len(self.points))
-        blocks = (torch.cdist(block, self.points, compute_mode=_EXACT) for block in self.points.split(rows))
-        return torch.cat([distances.kthvalue(count, dim=1).values for distances in blocks])
+        distances, _ = self._tree.query(self.points.cpu().numpy(), k=count)
+        last = distances.reshape(len(self.points), count)[:, -1].copy()
+        return torch.from_numpy(last).to(self.points.device)
 
     def distances(self, queries: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return ``d(x, X) = min_j ‖x − x_j‖₂`` of every query, differentiable in the queries.

@@ -103,6 +103,17 @@ def test_a_gpu_looks_less_often_and_finds_the_same(examples, monkeypatch):
     torch.testing.assert_close(often.points, seldom.points, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("sizes", [set(), {"cpu"}])
+def test_no_examples_are_no_work(examples, sizes, monkeypatch):
+    monkeypatch.setattr(sys.modules["nls.attacks.pgd"], "FIXED_SIZES", sizes)
+    network, images, labels = examples
+    attacked = pgd(
+        network, images[:0], labels[:0], Ball(0.1), images[:0], loss="xent", steps=5, step_size=0.02
+    )
+    assert attacked.points.shape == images[:0].shape
+    assert attacked.broken.shape == (0,)
+
+
 def test_broken_at_tells_the_first_wrong_iterate(examples):
     network, images, labels = examples
     ball = Ball(0.15)

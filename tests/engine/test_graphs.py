@@ -1,4 +1,6 @@
+import gc
 from contextlib import nullcontext
+from typing import ClassVar
 
 import pytest
 import torch
@@ -70,6 +72,8 @@ class Graph:
     """A CUDA graph as far as the way through it goes: what is asked between begin and end is replayed later."""
 
     began = None
+    failed = False
+    capturing: ClassVar = set()
 
     def __init__(self):
         self.registered = []
@@ -77,11 +81,18 @@ class Graph:
     def register_generator_state(self, generator):
         self.registered.append(generator)
 
-    def capture_begin(self, pool):
+    def capture_begin(self, pool=None):
+        assert not gc.isenabled() or pool is None
         Graph.began = self
+        for generator in self.registered:
+            Graph.capturing.add(generator)
 
     def capture_end(self):
-        Graph.began = None
+        failed, Graph.began = Graph.failed, None
+        if failed:
+            Graph.failed = False
+            raise RuntimeError("operation failed due to a previous error during capture")
+        Graph.capturing.difference_update(self.registered)
 
     def replay(self):
         self.recorded()
@@ -114,6 +125,7 @@ def test_the_way_through_a_capture(fails, capsys):
         if Graph.began is None:
             done.append("called")
         elif fails:
+            Graph.failed = True
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
         else:
             Graph.began.recorded = lambda: done.append("replayed")
@@ -123,7 +135,7 @@ def test_the_way_through_a_capture(fails, capsys):
     repeated(2)
     assert done == ["called"] + 7 * ["called" if fails else "replayed"]
     assert Graph.began is None
-    told = "note: the GPU runs call by call, since a capture failed (operation not permitted"
+    told = "note: the GPU runs call by call, since a capture failed (operation failed due to a previous error"
     assert (told in capsys.readouterr().out) == fails
 
 
@@ -148,6 +160,7 @@ def test_the_way_through_the_capture_of_a_loss(fails, monkeypatch):
     def loss_of(x, share):
         if Graph.began is not None:
             if fails:
+                Graph.failed = True
                 raise RuntimeError("operation not permitted when stream is capturing\nmore")
             made.append(Graph.began)
             inputs = (x, share)
@@ -160,8 +173,9 @@ def test_the_way_through_the_capture_of_a_loss(fails, monkeypatch):
         loss = repeated(torch.tensor(float(step)), 0.5)
         found.append((float(loss), float(weight.grad)))
     assert found == [(0.5 * step * 4, 0.5 * step * 4) for step in range(6)]
-    assert repeated.failure == ("operation not permitted when stream is capturing" if fails else "")
+    assert repeated.failure == ("operation failed due to a previous error during capture" if fails else "")
     assert [graph.registered for graph in made] == ([] if fails else [[draws]])
+    assert not Graph.capturing, "a generator would refuse to draw"
 
 
 def test_a_loss_on_a_cpu_is_called_each_time():
