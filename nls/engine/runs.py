@@ -98,6 +98,10 @@ class Run:
         print(f"resuming after {self._earlier:.0f} s of work", flush=True)
         if saved["source"] != self._source:
             self.note("the source of nls was another one when the checkpoint was written")
+        if saved["device"] != self.device.type:
+            self.note(
+                f"begun on {saved['device']}, continued on {self.device.type} with other random numbers"
+            )
         return saved["state"]
 
     def offer(self, state: Callable[[], dict[str, Any]]) -> None:
@@ -106,6 +110,7 @@ class Run:
             lambda: {
                 "state": state(),
                 "source": self._source,
+                "device": self.device.type,
                 "history": self.history,
                 "pieces": self._pieces,
                 "notes": self.notes,

@@ -29,9 +29,13 @@ def snapshot(parts: Mapping[str, Part]) -> dict[str, Any]:
 
 
 def restore(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> None:
-    """Put states from :func:`snapshot` back."""
+    """Put states from :func:`snapshot` back.
+
+    A generator of another kind of device has no state that fits; it stays where its seed has put it.
+    """
     for name, part in parts.items():
         if isinstance(part, torch.Generator):
-            part.set_state(saved[name])
+            if part.get_state().shape == saved[name].shape:
+                part.set_state(saved[name])
         else:
             part.load_state_dict(saved[name])

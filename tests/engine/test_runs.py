@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from nls.engine.files import write_if_changed, write_json, written_whole
 from nls.engine.runs import execute
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import RunSpec
+from nls.engine.state import restore
 from nls.errors import Interrupted, RunError, UserError
 
 
@@ -299,3 +301,28 @@ def test_a_bad_spec_is_told_in_one_line_and_ends_with_2(tmp_path, capsys, text, 
     assert words in told
     assert told.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_begun_on_another_device_goes_on_and_says_so(tmp_path):
+    """A generator there has a state of another size: it is not put back."""
+
+    def recipe(_, run, there=False):
+        draws = torch.Generator().manual_seed(5)
+        run.device = torch.device("cuda" if there else "cpu")
+        saved = run.resume() or {"step": 0, "parts": None}
+        if saved["parts"] is not None:
+            restore({"draws": draws}, saved["parts"])
+        for step in range(saved["step"], 4):
+            state = {"step": step, "parts": {"draws": torch.zeros(16, dtype=torch.uint8)}}
+            run.offer(lambda state=state: state)
+            if there and step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return {"drawn": torch.rand((), generator=draws).item()}
+
+    with pytest.raises(Interrupted):
+        execute(spec(), partial(recipe, there=True), tmp_path)
+    execute(spec(), recipe, tmp_path)
+    expected = torch.rand((), generator=torch.Generator().manual_seed(5)).item()
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"drawn": expected}
+    (note,) = json.loads((tmp_path / "provenance.json").read_text())["notes"]
+    assert note == "begun on cuda, continued on cpu with other random numbers"
