@@ -117,7 +117,7 @@ def evaluate(network: nn.Module, points: Float[Tensor, "n d"]) -> Float[Tensor, 
     The memory that it takes beside points and values is that of a block, however many points there are.
     """
     width = max(getattr(module, "out_features", 1) for module in network.modules())
-    block = min(max(_ACTIVATIONS // width, 32), 2048)
+    block = min(max(_ACTIVATIONS // width, 16), 2048)
     values = points.new_empty(len(points))
     for start in range(0, len(points), block):
         values[start : start + block] = network(points[start : start + block])[:, 0]

@@ -39,6 +39,11 @@ def double(name):
     return represent(shape(name))
 
 
+@functools.cache
+def walls(name):
+    return find_walls(partition(shape(name)))
+
+
 def assert_zeros_are_the_surface(numbers):
     assert numbers["zero_differences"] == 0
     assert numbers["exact_components"] == numbers["components"]
@@ -52,7 +57,7 @@ def test_a_shape_is_exact(name):
     surface = shape(name)
     assert find_defect(surface) is None
     resolutions = (40, 56) if len(surface.facets) < 400 else (48,)
-    numbers = check(double(name), surface, points=3000, resolutions=resolutions)
+    numbers = check(double(name), surface, 3000, resolutions, walls=walls(name))
     assert max(numbers["vertex_error"], numbers["edge_error"], numbers["facet_error"]) < 1e-14
     # Points closer than rounding may fall on either side.
     assert numbers["sign_error_distance"] < 1e-13
@@ -80,7 +85,7 @@ def test_a_decimated_body_is_exact():
 def test_float32_is_right_to_its_rounding(name):
     surface = shape(name)
     single = represent(surface, torch.float32)
-    numbers = check(single, surface, points=4000, resolutions=())
+    numbers = check(single, surface, points=4000, resolutions=(), walls=walls(name))
     assert max(numbers["vertex_error"], numbers["edge_error"], numbers["facet_error"]) < 1e-6
     assert numbers["sign_error_distance"] < 1e-6
     points = torch.randn(1000, surface.dimension)
