@@ -64,14 +64,32 @@ SUITE = {
 
 @pytest.fixture
 def suite(tmp_path, monkeypatch):
-    """A folder with one scan of a ball, in FAUST's layout, and the curves."""
-    monkeypatch.chdir(tmp_path)
+    """A folder of a test's own with one scan of a ball, in FAUST's layout, and the curves."""
+    return written(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture
+def shared_suite(shared_folder, monkeypatch):
+    """The same in a folder in which a run stays for the tests that come later."""
+    return written(shared_folder, monkeypatch)
+
+
+def written(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("nls.data.store.read_receipt", lambda folder: {"curves": ["closed_clean"]})
+    loaded = load_suite(SUITE, "tiny.yaml")
+    if Path("data").exists():
+        return loaded
     ball = trimesh.creation.icosphere(4, radius=0.5)
     for kind, name in (("scans", "scan"), ("registrations", "reg")):
         folder = Path("data/bodies/MPI-FAUST/training") / kind
         folder.mkdir(parents=True)
         ball.export(folder / f"tr_{name}_000.ply")
-    monkeypatch.setattr("nls.data.store.read_receipt", lambda folder: {"curves": ["closed_clean"]})
     curve = make_curve(True, "clean")
     Path("data/curves").mkdir()
     np.savez("data/curves/closed_clean.npz", points=curve.points, truth=curve.truth, closed=True)
@@ -80,18 +98,19 @@ def suite(tmp_path, monkeypatch):
         "    def __call__(self, points, seed, device):\n"
         "        return trimesh.creation.icosphere(4, radius=self.size)\n"
     )
-    loaded = load_suite(SUITE, "tiny.yaml")
     loaded.write_specs()
     return loaded
 
 
 def metrics(experiment, run):
+    """Return a run's directory and metrics; carry it out if that has not been done."""
     directory = Path("results/tiny") / experiment / run
-    run_spec(Path("results/tiny/specs") / experiment / f"{run}.yaml", directory)
+    if not (directory / "metrics.json").exists():
+        run_spec(Path("results/tiny/specs") / experiment / f"{run}.yaml", directory)
     return directory, json.loads((directory / "metrics.json").read_text())
 
 
-def test_runs_measure_against_the_registration(suite):
+def test_runs_measure_against_the_registration(shared_suite):
     directory, found = metrics("table2", "mine-000")
     # Twice too large a ball of radius 0.5 m is 0.5 m away everywhere.
     assert found["chamfer_l2"] == pytest.approx(0.5, rel=0.01)
@@ -100,7 +119,7 @@ def test_runs_measure_against_the_registration(suite):
     assert found["points"] == 2562
 
 
-def test_the_error_on_the_way_is_measured_in_metres_and_its_seconds_are_no_metric(suite):
+def test_the_error_on_the_way_is_measured_in_metres_and_its_seconds_are_no_metric(shared_suite):
     directory, found = metrics("table2", "levelset-000")
     assert found["curve_steps"] == [1, 3, 4]
     assert found["curve_errors"][-1] == found["chamfer_l2"]
@@ -113,14 +132,14 @@ def test_the_error_on_the_way_is_measured_in_metres_and_its_seconds_are_no_metri
     assert (found["curve_steps"], found["curve_errors"]) == ([0], [found["chamfer_l2"]])
 
 
-def test_error_against_time_is_the_same_recipe_with_more_looks(suite):
+def test_error_against_time_is_the_same_recipe_with_more_looks(shared_suite):
     directory, found = metrics("table2-time", "levelset-000")
     assert found["curve_steps"] == sorted(set(found["curve_steps"]))
     assert len(found["curve_steps"]) == 5
     assert yaml.safe_load((directory / "spec.yaml").read_text())["seconds"] == [1.0, 10.0]
 
 
-def test_equal_runs_give_equal_bytes(suite):
+def test_equal_runs_give_equal_bytes(shared_suite):
     directory, _ = metrics("table2", "levelset-000")
     first = (directory / "metrics.json").read_bytes()
     for path in directory.iterdir():
@@ -129,7 +148,7 @@ def test_equal_runs_give_equal_bytes(suite):
     assert (directory / "metrics.json").read_bytes() == first
 
 
-def test_a_curve_is_found_and_its_sheets_are_kept(suite):
+def test_a_curve_is_found_and_its_sheets_are_kept(shared_suite):
     directory, found = metrics("figure3", "closed_clean")
     assert found["polylines"] == 1
     assert found["hausdorff"] < 0.05
