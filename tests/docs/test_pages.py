@@ -147,6 +147,16 @@ def test_the_notebook_runs_and_carries_no_outputs(tmp_path, monkeypatch, capsys)
     assert Path("example.png").stat().st_size > 10_000
 
 
+def test_the_ablation_is_what_the_reference_holds():
+    frame, _ = table1.table(Evidence("beyond", ROOT / "results"))
+    page = (ROOT / "docs/beyond.md").read_text()
+    digits = frame[frame["dataset"] == "digits"]
+    assert len(digits) == len(re.findall(r"^\| `\w.*\d\d \|$", page, re.MULTILINE))
+    for _, row in digits.iterrows():
+        cells = [f"{row[f'{name} (reference)']:.2f}" for name in ("clean", "pgd-margin", "autoattack", "min")]
+        assert f"| {' | '.join(cells)} |" in page, f"docs/beyond.md should have the row {cells}"
+
+
 # Rows of docs/reproduction.md, as the reference in git has them.
 TABLES = {
     "mini": (table1, ["clean", "pgd-xent", "pgd-margin", "square", "autoattack", "min"]),
