@@ -183,8 +183,8 @@ def _add_run(verbs: Verbs) -> None:
         "nls run results/smoke/specs/figure1/linf.yaml --out results/smoke/figure1/linf",
         _run,
     )
-    parser.add_argument("spec", type=Path, metavar="SPEC.yaml")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("spec", type=Path, metavar="SPEC.yaml", help="all settings of the run")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run directory")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -200,7 +200,7 @@ def _add_data(verbs: Verbs) -> None:
         "fetch", "obtain, check and lay out one dataset", "nls data fetch mnist --root data", _data_fetch
     )
     fetch.add_argument("name", metavar="NAME", help="mnist fashion_mnist cifar10 digits bodies faust curves")
-    fetch.add_argument("--root", type=Path, required=True, metavar="DIR")
+    fetch.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the datasets")
     fetch.add_argument(
         "--mirror",
         default=os.environ.get("NLS_MIRROR") or None,
@@ -218,12 +218,20 @@ def _add_data(verbs: Verbs) -> None:
         _data_scan,
     )
     scan.add_argument("mesh", type=Path, metavar="MESH", help="any mesh file; y up, metres")
-    scan.add_argument("-o", "--out", type=Path, required=True, metavar="SCAN.ply")
-    scan.add_argument("--points", type=integer(1, 100_000_000), default=170_000, metavar="N")
+    scan.add_argument("-o", "--out", type=Path, required=True, metavar="SCAN.ply", help="the points")
     scan.add_argument(
-        "--noise", type=number(0, 1), default=0.0005, metavar="METRES", help="standard deviation"
+        "--points", type=integer(1, 100_000_000), default=170_000, metavar="N", help="default: %(default)s"
     )
-    scan.add_argument("--seed", type=seed, default=0, metavar="S")
+    scan.add_argument(
+        "--noise",
+        type=number(0, 1),
+        default=0.0005,
+        metavar="METRES",
+        help="standard deviation; default: %(default)s",
+    )
+    scan.add_argument(
+        "--seed", type=seed, default=0, metavar="S", help="of all random draws; default: %(default)s"
+    )
 
 
 def _data_fetch(arguments: argparse.Namespace) -> None:
@@ -256,39 +264,82 @@ def _add_attack(verbs: Verbs) -> None:
     parser.add_argument(
         "--dataset", required=True, metavar="NAME", help="mnist fashion_mnist cifar10 digits, or a .npz"
     )
-    parser.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the datasets; default: %(default)s",
+    )
     parser.add_argument(
         "--eps",
         type=number(0, 1000),
         required=True,
         help="radius of the ball, pixels in [0, 1]; 8/255 is understood",
     )
-    parser.add_argument("--norm", choices=("linf", "l2"), default="linf")
+    parser.add_argument(
+        "--norm", choices=("linf", "l2"), default="linf", help="of the ball; default: %(default)s"
+    )
     parser.add_argument(
         "--attacks",
         default="pgd-xent,pgd-margin,autoattack",
         metavar="A,B",
         help="of pgd-xent pgd-margin apgd-ce apgd-dlr apgd-t fab-t square autoattack; default: %(default)s",
     )
-    parser.add_argument("--steps", type=integer(0, 1_000_000), default=40, help="of PGD")
     parser.add_argument(
-        "--step-size", type=number(0, 1000, above=True), default=0.01, help="of PGD, in pixel values"
+        "--steps", type=integer(0, 1_000_000), default=40, metavar="N", help="of PGD; default: %(default)s"
     )
-    parser.add_argument("--restarts", type=integer(1, 10_000), default=1, help="random starts of PGD")
+    parser.add_argument(
+        "--step-size",
+        type=number(0, 1000, above=True),
+        default=0.01,
+        metavar="A",
+        help="of PGD, in pixel values; default: %(default)s",
+    )
+    parser.add_argument(
+        "--restarts",
+        type=integer(1, 10_000),
+        default=1,
+        metavar="N",
+        help="random starts of PGD; default: %(default)s",
+    )
     parser.add_argument(
         "--mean-over-starts", action="store_true", help="report the mean over starts beside the worst case"
     )
-    parser.add_argument("--apgd-steps", type=integer(1, 1_000_000), default=100)
-    parser.add_argument("--fab-steps", type=integer(1, 1_000_000), default=100)
-    parser.add_argument("--queries", type=integer(1), default=5000, help="of Square")
+    parser.add_argument(
+        "--apgd-steps",
+        type=integer(1, 1_000_000),
+        default=100,
+        metavar="N",
+        help="of each run of APGD; default: %(default)s",
+    )
+    parser.add_argument(
+        "--fab-steps",
+        type=integer(1, 1_000_000),
+        default=100,
+        metavar="N",
+        help="of FAB for each target; default: %(default)s",
+    )
+    parser.add_argument(
+        "--queries", type=integer(1), default=5000, metavar="N", help="of Square; default: %(default)s"
+    )
     parser.add_argument("--limit", type=integer(1), metavar="N", help="attack the first N test images only")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--seed", type=seed, default=0)
-    parser.add_argument("--batch-size", type=integer(1), default=250)
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto, the default, takes a GPU if there is one",
+    )
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="S", help="of all random draws; default: %(default)s"
+    )
+    parser.add_argument(
+        "--batch-size", type=integer(1), default=250, metavar="N", help="images at once; default: %(default)s"
+    )
     parser.add_argument(
         "--save-adversarial", type=Path, metavar="FILE.npz", help="write the points; nls verify checks them"
     )
-    parser.add_argument("--out", type=Path, metavar="attack.json")
+    parser.add_argument("--out", type=Path, metavar="attack.json", help="write the report there as JSON")
 
 
 def _attack(arguments: argparse.Namespace) -> None:
@@ -315,13 +366,26 @@ def _add_verify(verbs: Verbs) -> None:
         "nls verify points.npz --model my_net.py:network --weights w.pt",
         _verify,
     )
-    parser.add_argument("points", type=Path, metavar="FILE.npz")
-    parser.add_argument("--model", required=True, metavar="FILE.py:FACTORY")
-    parser.add_argument("--weights", type=Path, required=True, metavar="PATH")
-    parser.add_argument("--weights-key", metavar="KEY")
-    parser.add_argument("--data-root", type=Path, default=Path("data"), metavar="DIR")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--batch-size", type=integer(1), default=250)
+    parser.add_argument("points", type=Path, metavar="FILE.npz", help="what --save-adversarial wrote")
+    parser.add_argument("--model", required=True, metavar="FILE.py:FACTORY", help="as for nls attack")
+    parser.add_argument("--weights", type=Path, required=True, metavar="PATH", help="as for nls attack")
+    parser.add_argument("--weights-key", metavar="KEY", help="as for nls attack")
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the datasets; default: %(default)s",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto, the default, takes a GPU if there is one",
+    )
+    parser.add_argument(
+        "--batch-size", type=integer(1), default=250, metavar="N", help="images at once; default: %(default)s"
+    )
 
 
 def _verify(arguments: argparse.Namespace) -> None:
@@ -395,8 +459,15 @@ def _add_reconstruct(verbs: Verbs) -> None:
     parser.add_argument(
         "--watch-every", type=integer(1), default=100, metavar="N", help="steps; default: %(default)s"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--seed", type=seed, default=0, metavar="S")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto, the default, takes a GPU if there is one",
+    )
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="S", help="of all random draws; default: %(default)s"
+    )
 
 
 def _reconstruct(arguments: argparse.Namespace) -> None:
@@ -412,11 +483,22 @@ def _add_mesh(verbs: Verbs) -> None:
         "nls mesh net.safetensors -o finer.ply --resolution 512",
         _mesh,
     )
-    parser.add_argument("network", type=Path, metavar="NET.safetensors")
+    parser.add_argument("network", type=Path, metavar="NET.safetensors", help="what --save-network wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="MESH", help="PLY, OBJ or GLB")
-    parser.add_argument("--resolution", type=integer(16, 4096), default=384, metavar="R")
+    parser.add_argument(
+        "--resolution",
+        type=integer(16, 4096),
+        default=384,
+        metavar="R",
+        help="nodes of the grid along an axis; default: %(default)s",
+    )
     parser.add_argument("--keep-largest", action="store_true", help="drop all pieces but the largest")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto, the default, takes a GPU if there is one",
+    )
 
 
 def _mesh(arguments: argparse.Namespace) -> None:
@@ -436,7 +518,11 @@ def _add_compare(verbs: Verbs) -> None:
     parser.add_argument("mesh", type=Path, metavar="A", help="a mesh")
     parser.add_argument("truth", type=Path, metavar="B", help="the truth: a mesh or points")
     parser.add_argument(
-        "--points", type=integer(1, 100_000_000), default=30_000, metavar="N", help="samples of each surface"
+        "--points",
+        type=integer(1, 100_000_000),
+        default=30_000,
+        metavar="N",
+        help="samples of each surface; default: %(default)s",
     )
     parser.add_argument(
         "--f-share",
@@ -445,7 +531,9 @@ def _add_compare(verbs: Verbs) -> None:
         metavar="SHARE",
         help="distance that the F-score counts as near, as a share of the diagonal of B's box; default: %(default)s",
     )
-    parser.add_argument("--seed", type=seed, default=0, metavar="S")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="S", help="of all random draws; default: %(default)s"
+    )
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -463,11 +551,17 @@ def _add_chamfer(verbs: Verbs) -> None:
         figures=True,
     )
     parser.add_argument("first", type=Path, metavar="A", help="PLY, OBJ or GLB")
-    parser.add_argument("second", type=Path, metavar="B")
+    parser.add_argument("second", type=Path, metavar="B", help="the other")
     parser.add_argument(
-        "--points", type=integer(1, 100_000_000), default=30_000, metavar="N", help="samples of each surface"
+        "--points",
+        type=integer(1, 100_000_000),
+        default=30_000,
+        metavar="N",
+        help="samples of each surface; default: %(default)s",
     )
-    parser.add_argument("--seed", type=seed, default=0, metavar="S")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="S", help="of all random draws; default: %(default)s"
+    )
 
 
 def _chamfer(arguments: argparse.Namespace) -> None:
@@ -486,7 +580,9 @@ def _add_represent(verbs: Verbs) -> None:
     parser.add_argument(
         "mesh", type=Path, metavar="MESH.ply", help="watertight triangles: PLY, OBJ, STL or OFF"
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="NET.safetensors")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="NET.safetensors", help="the network"
+    )
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="default: float64")
     parser.add_argument("--repair", action="store_true", help="mend the mesh first; says what changed")
     parser.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="write ONNX too")
@@ -509,8 +605,8 @@ def _add_table(verbs: Verbs) -> None:
         _table,
         figures=True,
     )
-    parser.add_argument("name", metavar="TABLE")
-    parser.add_argument("--suite", required=True)
+    parser.add_argument("name", metavar="TABLE", help="figure2, table1, table2 …; a wrong name lists all")
+    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -530,8 +626,8 @@ def _add_figure(verbs: Verbs) -> None:
     parser = verbs.add(
         "figure", "make a figure from a suite's run directories", "nls figure figure2 --suite smoke", _figure
     )
-    parser.add_argument("name", metavar="FIGURE")
-    parser.add_argument("--suite", required=True)
+    parser.add_argument("name", metavar="FIGURE", help="figure1, figure2, figure3 …; a wrong name lists all")
+    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
 
 
 def _figure(arguments: argparse.Namespace) -> None:
@@ -545,7 +641,7 @@ def _add_report(verbs: Verbs) -> None:
     parser = verbs.add(
         "report", "gather a suite's tables and figures on one page", "nls report --suite smoke", _report
     )
-    parser.add_argument("--suite", required=True)
+    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -558,7 +654,7 @@ def _add_status(verbs: Verbs) -> None:
     parser = verbs.add(
         "status", "tell how far a suite's runs are", "nls status --suite smoke", _status, figures=True
     )
-    parser.add_argument("--suite", required=True)
+    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -573,7 +669,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 def _add_keep(verbs: Verbs) -> None:
     parser = verbs.add("keep", "file a suite's complete runs as the reference in git", "nls keep mini", _keep)
-    parser.add_argument("suite", metavar="SUITE")
+    parser.add_argument("suite", metavar="SUITE", help="a suite that was run: a folder of results/")
 
 
 def _keep(arguments: argparse.Namespace) -> None:
