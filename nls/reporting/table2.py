@@ -70,7 +70,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                         _over_seeds(runs, f"chamfer_{norm}") if runs else None
                     )
         for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
-            line[f"scans ({source})"] = len({run.spec["scan"] for run in runs}) if runs else 0
+            line[f"scans ({source})"] = len({run.spec["scan"] for run in runs}) if runs else None
             if several:
                 line[f"seeds ({source})"] = len(_seeds(runs)) if runs else None
         shown = mine.get(name) or kept.get(name)
@@ -85,6 +85,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
             line["last third"] = _last_third(shown)
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
+    # Whole numbers stay whole beside cells that are empty.
+    counts = {name: "Int64" for name in frame if str(name).startswith(("scans (", "seeds ("))}
+    frame = frame.astype(counts)
     notes = _notes(mine, kept) + claim_notes("table2", _comparisons(sources))
     return frame, notes + missing_notes(evidence.missing("table2"))
 

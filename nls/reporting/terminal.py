@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 _GAP = "  "
+# Lines of a column's head: its name, and the source below.
+_HEADS = 2
 
 
 def terminal_text(frame: pd.DataFrame, notes: Sequence[str], width: int) -> str:
@@ -26,7 +28,8 @@ def terminal_text(frame: pd.DataFrame, notes: Sequence[str], width: int) -> str:
     names = next((place for place, name in enumerate(shown.columns) if " (" in str(name)), 1)
     for number, block in enumerate(_blocks(columns, names, width)):
         lines += [""] if number else []
-        lines += [_GAP.join(cells).rstrip() for cells in zip(*block, strict=True)]
+        texts = [_GAP.join(cells).rstrip() for cells in zip(*block, strict=True)]
+        lines += [text for text in texts[:_HEADS] if text] + texts[_HEADS:]
     if frame.empty:
         lines.append("No run is complete.")
     lines += [""] if notes else []
@@ -42,7 +45,7 @@ def _lines_of(name: str, cells: Sequence[str]) -> list[str]:
     width = max(_width(text) for text in (*head, *cells))
     right = all(text == "" or text.lstrip("−-+")[:1].isdigit() for text in cells)
     padded = [_padded(text, width, right) for text in (*head, *cells)]
-    return [*padded[:2], "─" * width, *padded[2:]]
+    return [*padded[:_HEADS], "─" * width, *padded[_HEADS:]]
 
 
 def _blocks(columns: Sequence[list[str]], names: int, width: int) -> Iterator[list[list[str]]]:
