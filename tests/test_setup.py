@@ -2,9 +2,11 @@
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
@@ -32,6 +34,15 @@ def test_every_dependency_is_pinned():
     ]
     pinned = {plain(name) for name in PINS}
     assert {plain(requirement) for requirement in asked} - pinned == {"nls"}
+
+
+def test_every_pin_takes_the_first_release_of_each_python():
+    """Debian 12 has Python 3.11.2; pip tells a pin that wants 3.11.5 as a conflict of other packages."""
+    pinned = {plain(name) for name in PINS}
+    for package in distributions():
+        wanted = SpecifierSet(package.metadata["Requires-Python"] or "")
+        if plain(package.metadata["Name"]) in pinned:
+            assert all(f"3.{minor}.0" in wanted for minor in (11, 12, 13)), package.metadata["Name"]
 
 
 def test_the_lock_names_no_host_and_keeps_requests_current():
