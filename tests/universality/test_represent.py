@@ -358,4 +358,4 @@ def test_the_wider_a_network_the_fewer_points_it_is_given_at_once():
     wide.register_forward_pre_hook(lambda module, inputs: asked.append(len(inputs[0])))
     asked.clear()
     evaluate(wide, torch.randn(100, 3))
-    assert asked == [32, 32, 32, 4]
+    assert asked == [16] * 6 + [4]

@@ -134,6 +134,6 @@ def test_the_worked_example_is_a_new_row_of_the_smoke_table(nls, smoke, tmp_path
     assert done.stderr.count("nls run ") == 1, done.stderr
     table = (tmp_path / "reports/smoke/table1.md").read_text()
     rows = [line for line in table.splitlines() if line.startswith("| digits | convnet-small |")]
-    assert len(rows) == 7
+    assert len(rows) == len(list((smoke / "results/smoke/table1").iterdir())) + 1
     (mine,) = [row for row in rows if "my_method" in row]
     assert len(re.findall(r"\d+\.\d", mine)) > 5
