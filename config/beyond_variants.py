@@ -17,7 +17,7 @@ from nls.levelset import (
     soft_class_margin,
     values_and_jacobian,
 )
-from nls.objectives.base import Moment, box, uniform_in, warmed_up
+from nls.objectives.base import Moment, box, climbed_in_box, uniform_in, warmed_up
 
 
 def field(model: nn.Module, points: Tensor, labels: Tensor) -> Tensor:
@@ -44,12 +44,11 @@ class _Search:
     def _search(
         self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
     ) -> Tensor:
-        lower, upper = box(images, self.eps * share)
-        return ascend(
+        return climbed_in_box(
             lambda points: -field(model, points, labels),
-            uniform_in(lower, upper, moment.generator),
-            lower,
-            upper,
+            images,
+            self.eps * share,
+            moment.generator,
             steps=self.steps,
             step_size=self.step_size * share,
         )
@@ -106,7 +105,6 @@ class Pieces(_Search):
     def _search(
         self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
     ) -> Tensor:
-        lower, upper = box(images, self.eps * share)
         with torch.no_grad():
             others = model(images).scatter(1, labels[:, None], -torch.inf)
         piece = torch.multinomial((others / self.temperature).softmax(dim=1), 1, generator=moment.generator)
@@ -115,11 +113,11 @@ class Pieces(_Search):
             logits = model(points)
             return (logits.gather(1, piece) - logits.gather(1, labels[:, None]))[:, 0]
 
-        return ascend(
+        return climbed_in_box(
             towards,
-            uniform_in(lower, upper, moment.generator),
-            lower,
-            upper,
+            images,
+            self.eps * share,
+            moment.generator,
             steps=self.steps,
             step_size=self.step_size * share,
         )
@@ -133,12 +131,11 @@ class Nearest(_Search):
         self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
     ) -> Tensor:
         twice, answers = torch.cat([images, images]), torch.cat([labels, labels])
-        lower, upper = box(twice, self.eps * share)
-        ends = ascend(
+        ends = climbed_in_box(
             lambda points: -field(model, points, answers),
-            uniform_in(lower, upper, moment.generator),
-            lower,
-            upper,
+            twice,
+            self.eps * share,
+            moment.generator,
             steps=self.steps // 2,
             step_size=2 * self.step_size * share,
         )

@@ -1,5 +1,6 @@
 """What training hands to a loss of a classifier, and what robust losses share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from nls.attacks import ascend
 from nls.levelset import rows_where
 
 
@@ -89,3 +91,18 @@ def uniform_in(
     """Draw uniformly between two bounds."""
     share = torch.rand(lower.shape, generator=generator, device=lower.device, dtype=lower.dtype)
     return torch.lerp(lower, upper, share)
+
+
+def climbed_in_box(
+    loss: Callable[[Tensor], Tensor],
+    images: Float[Tensor, "n c h w"],
+    radius: float | Float[Tensor, "*n_1_1_1"],
+    generator: torch.Generator,
+    *,
+    steps: int,
+    step_size: float | Float[Tensor, "*n_1_1_1"],
+) -> Float[Tensor, "n c h w"]:
+    """Climb ``loss`` by :func:`nls.attacks.ascend` from uniform starts in the :func:`box` around the images."""
+    lower, upper = box(images, radius)
+    start = uniform_in(lower, upper, generator)
+    return ascend(loss, start, lower, upper, steps=steps, step_size=step_size)

@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import ascend, under_attack
+from nls.attacks import under_attack
 from nls.levelset import SampleNetwork, as_column, false_position, soft_class_margin, values_and_jacobian
-from nls.objectives.base import Moment, box, uniform_in, warmed_up
+from nls.objectives.base import Moment, climbed_in_box, warmed_up
 
 # A boundary point is sharp enough at this φ: the sample network's own step closes the rest.
 SHARP = 1e-2
@@ -66,17 +66,16 @@ class DistanceInLinf:
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
-        lower, upper = box(images, self.eps * share)
 
         def field(points: Tensor, *context: Tensor) -> Tensor:
             return soft_class_margin(model(points), context[0], 1.0)
 
         with under_attack(model):
-            ends = ascend(
+            ends = climbed_in_box(
                 lambda points: -field(points, labels),
-                uniform_in(lower, upper, moment.generator),
-                lower,
-                upper,
+                images,
+                self.eps * share,
+                moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
             )

@@ -6,8 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import ascend, under_attack
-from nls.objectives.base import Moment, box, uniform_in, warmed_up
+from nls.attacks import under_attack
+from nls.objectives.base import Moment, climbed_in_box, warmed_up
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,12 @@ class Madry:
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
-        lower, upper = box(images, self.eps * share)
         with under_attack(model):
-            adversarial = ascend(
+            adversarial = climbed_in_box(
                 lambda points: functional.cross_entropy(model(points), labels, reduction="none"),
-                uniform_in(lower, upper, moment.generator),
-                lower,
-                upper,
+                images,
+                self.eps * share,
+                moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
             )

@@ -7,16 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import ascend, under_attack
+from nls.attacks import under_attack
 from nls.levelset import ClassMargin, false_position
-from nls.objectives.base import (
-    Moment,
-    box,
-    has_batch_normalisation,
-    rows_to_train_on,
-    uniform_in,
-    warmed_up,
-)
+from nls.objectives.base import Moment, climbed_in_box, has_batch_normalisation, rows_to_train_on, warmed_up
 
 
 @dataclass(frozen=True)
@@ -51,14 +44,13 @@ class MMA:
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
-        lower, upper = box(images, self.eps_max * share)
         field = ClassMargin(model)
         with under_attack(model):
-            ends = ascend(
+            ends = climbed_in_box(
                 lambda points: -field(points, labels),
-                uniform_in(lower, upper, moment.generator),
-                lower,
-                upper,
+                images,
+                self.eps_max * share,
+                moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
             )

@@ -6,9 +6,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import ascend, under_attack
+from nls.attacks import under_attack
 from nls.levelset import soft_class_margin
-from nls.objectives.base import Moment, box, uniform_in, warmed_up
+from nls.objectives.base import Moment, climbed_in_box, warmed_up
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,12 @@ class OuterLevel:
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
-        lower, upper = box(images, self.eps * share)
         with under_attack(model):
-            ends = ascend(
+            ends = climbed_in_box(
                 lambda points: -soft_class_margin(model(points), labels, 1.0),
-                uniform_in(lower, upper, moment.generator),
-                lower,
-                upper,
+                images,
+                self.eps * share,
+                moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
             )

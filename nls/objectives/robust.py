@@ -6,9 +6,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from nls.attacks import ascend, under_attack
+from nls.attacks import under_attack
 from nls.levelset import ClassMargin, SampleNetwork, class_margin, false_position, values_and_jacobian
-from nls.objectives.base import Moment, box, has_batch_normalisation, rows_to_train_on, uniform_in, warmed_up
+from nls.objectives.base import (
+    Moment,
+    climbed_in_box,
+    has_batch_normalisation,
+    rows_to_train_on,
+    warmed_up,
+)
 
 # A root is sharp enough at this margin; its use is decided by the looser `root_tolerance`.
 SHARP = 1e-3
@@ -134,13 +140,12 @@ class RobustLevelSets:
                 margins = field(images, labels)
             correct = margins > 0
             column = correct[:, None, None, None]
-            lower, upper = box(images, torch.where(column, eps_correct, self.eps_wrong))
             direction = torch.where(correct, -1.0, 1.0)
-            ends = ascend(
+            ends = climbed_in_box(
                 lambda points: direction * field(points, labels),
-                uniform_in(lower, upper, generator),
-                lower,
-                upper,
+                images,
+                torch.where(column, eps_correct, self.eps_wrong),
+                generator,
                 steps=self.steps,
                 step_size=self.step_size * torch.where(column, eps_correct / self.eps_attack, 1.0),
             )
