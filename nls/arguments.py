@@ -2,8 +2,9 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -136,6 +137,28 @@ def number(least: float, most: float, *, above: bool = False) -> Callable[[str],
 def seed(text: str) -> int:
     """Read the seed of random numbers."""
     return integer(0, LARGEST_SEED)(text)
+
+
+def check_configs_of_snakemake(words: Sequence[str]) -> None:
+    """Stop with a line where a word after ``--configfile`` is no file.
+
+    Snakemake takes every word after that option for a config, a target too, and ends in a traceback where one cannot be
+    opened. It has read nothing by then but its profile, which calls this.
+
+    Args:
+        words: those after ``snakemake`` on its command line.
+
+    Raises:
+        SystemExit: with the line; Snakemake would bury any other exception under its usage.
+    """
+    for place, option in enumerate(words):
+        if option in ("--configfile", "--configfiles"):
+            for word in takewhile(lambda word: not word.startswith("-"), words[place + 1 :]):
+                if not Path(word).exists():
+                    raise SystemExit(
+                        f"nls: {option} {_short(word)}: no such file; a target goes before {option}, "
+                        f"or write {option}=FILE"
+                    )
 
 
 def _short(text: str) -> str:

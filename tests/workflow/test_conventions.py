@@ -30,6 +30,26 @@ def test_a_word_that_is_no_target_ends_in_a_line_that_names_the_targets(snakemak
     assert f"nls: {told}" in done.stdout
 
 
+@pytest.mark.parametrize("profile", ["default", "slurm"])
+@pytest.mark.parametrize("word", ["figure1", "smal.yaml"])
+def test_a_target_or_a_slip_after_configfile_ends_in_a_line(snakemake, tmp_path, profile, word):
+    """Snakemake takes both for a second config that is not there."""
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    place = REPOSITORY / "workflow/profiles" / profile
+    done = snakemake(tmp_path, "--workflow-profile", place, "--configfile", "small.yaml", word)
+    assert done.returncode == 1
+    using, told = done.stdout.splitlines()
+    assert using.startswith("Using workflow specific profile")
+    assert told.startswith(f"nls: --configfile '{word}': no such file; a target goes before --configfile")
+
+
+def test_after_an_equals_sign_the_order_is_free(snakemake, tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    done = snakemake(tmp_path, "--dry-run", "--configfile=small.yaml", "figure1")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"figure1_run +4\n", done.stdout), done.stdout
+
+
 def test_several_runs_are_asked_for_by_their_files(snakemake, tmp_path):
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     wanted = [f"results/small/figure1/{run}/metrics.json" for run in ("cross_entropy", "linf", "l2")]
