@@ -142,8 +142,8 @@ def seed(text: str) -> int:
 def check_configs_of_snakemake(words: Sequence[str]) -> None:
     """Stop with a line where a word after ``--configfile`` is no file.
 
-    Snakemake takes every word after that option for a config, a target too, and ends in a traceback where one cannot be
-    opened. It has read nothing by then but its profile, which calls this.
+    Snakemake takes every word after that option for a config, a target too, and ends in a traceback where it cannot
+    open one. It has read nothing by then but its profile, which calls this.
 
     Args:
         words: those after ``snakemake`` on its command line.

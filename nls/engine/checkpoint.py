@@ -34,7 +34,7 @@ _UNREADABLE = (
 class Checkpoint:
     """State of a run that outlives the process.
 
-    A run calls :meth:`offer` once a step; the state is written when ``seconds`` have passed since the last
+    A run calls :meth:`save_if_due` once a step; the state is written when ``seconds`` have passed since the last
     time, or at once after a signal of :data:`SIGNALS`, which then ends the run. Two generations are kept: if
     the newest cannot be read, the one before is taken, and said. The state is made of tensors, numbers, strings,
     lists and dictionaries, and is read without executing code. Torch's own random states travel along.
@@ -99,7 +99,7 @@ class Checkpoint:
             return None
         return content
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
         """Write ``state()`` if it is time to; after a signal, write it and raise :class:`Interrupted`."""
         if self._signal is None and time.monotonic() - self._written < self.seconds:
             return

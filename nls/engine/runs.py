@@ -50,7 +50,7 @@ class Run:
     Attributes:
         directory: the run directory.
         device: where the computing happens.
-        checkpoint: see :class:`Checkpoint`; recipes go through :meth:`resume` and :meth:`offer`.
+        checkpoint: see :class:`Checkpoint`; recipes go through :meth:`resume` and :meth:`save_if_due`.
         progress: see :class:`Progress`.
         history: rows of ``history.csv``, in the order of the run.
         timings: seconds that the provenance keeps, by name; no metric may depend on them.
@@ -86,7 +86,7 @@ class Run:
         self.notes.append(message)
 
     def resume(self) -> dict[str, Any] | None:
-        """Return the state that :meth:`offer` last wrote, with history and notes put back; None at a fresh start."""
+        """Return the state last saved, with history and notes put back; None at a fresh start."""
         saved = self.checkpoint.load()
         if saved is None:
             return None
@@ -104,9 +104,9 @@ class Run:
             )
         return saved["state"]
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Let the checkpoint be written if it is time to; call it once a step. See :meth:`Checkpoint.offer`."""
-        self.checkpoint.offer(
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Write the checkpoint if it is time to; call it once a step. See :meth:`Checkpoint.save_if_due`."""
+        self.checkpoint.save_if_due(
             lambda: {
                 "state": state(),
                 "source": self._source,
@@ -119,7 +119,7 @@ class Run:
             }
         )
 
-    def once(self, work: str, do: Callable[[], Tensor]) -> Tensor:
+    def cached(self, work: str, do: Callable[[], Tensor]) -> Tensor:
         """Do a piece of work that has no steps; return what it gives, on the CPU.
 
         Its result travels with the checkpoints: it is not done again after an interruption.

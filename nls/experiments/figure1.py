@@ -85,7 +85,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         start = saved["step"]
         restore(parts, saved)
     for step in run.progress.steps(settings.steps, spec.panel, start):
-        run.offer(partial(_state, step, parts))
+        run.save_if_due(partial(_state, step, parts))
         loss = loss_of(network, x, y)
         value = run.require_finite(loss, step=step, seed=settings.seed)
         optimizer.zero_grad()

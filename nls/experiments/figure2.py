@@ -258,7 +258,7 @@ def learn(
         restore(parts, saved)
     size, own = (min(spec.training.batch_size, len(x)),), torch.arange(len(seeds), device=run.device)
     for step in run.progress.steps(spec.training.steps, _names(seeds), start):
-        run.offer(partial(_state, results, seeds, step, parts))
+        run.save_if_due(partial(_state, results, seeds, step, parts))
         drawn = [torch.randint(len(x), size, generator=stream, device=run.device) for stream in batches]
         batch = torch.stack(drawn, dim=1)
         losses = loss_of(network, x[batch, own].flatten(0, 1), y[batch, own].flatten())

@@ -190,8 +190,8 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     network, state = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
 
     def carry_out(work: str, do: Callable[[], Tensor]) -> Tensor:
-        run.offer(state)
-        return run.once(work, do)
+        run.save_if_due(state)
+        return run.cached(work, do)
 
     trained_after = run.wall_seconds
     images, labels = images_of(data.test, slice(plan.test_images), run.device)

@@ -173,7 +173,7 @@ def train(
                 | kept.end_epoch()
             )
             total = 0.0
-        run.offer(partial(_state, step + 1, total, unseen, parts))
+        run.save_if_due(partial(_state, step + 1, total, unseen, parts))
     if loss_and_gradient.failure:
         run.note(
             f"training steps were called one by one, not replayed as a graph: {loss_and_gradient.failure}"

@@ -45,9 +45,9 @@ class WatchedRun:
         self._began = self._now() - saved["spent"]
         return saved["method"]
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
         """Keep the state, with clock and curve, if it is time to."""
-        self._run.offer(lambda: {"method": state(), "looks": self._looks, "spent": self._spent()})
+        self._run.save_if_due(lambda: {"method": state(), "looks": self._looks, "spent": self._spent()})
 
     def look(self, done: int, total: int, mesh: Callable[[], trimesh.Trimesh]) -> None:
         """Measure the surface if it is wanted after ``done`` of ``total`` steps; at the end, read the clock only."""

@@ -45,7 +45,7 @@ class WatchedSession(UnsavedSession):
         self._step = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
         """Draw the surface of a state if its step is due."""
         if self._step % self._every == 0 and self._step > 0:
             self._draw(self._step, state()["parts"]["network"])

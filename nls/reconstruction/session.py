@@ -25,7 +25,7 @@ class Session(Protocol):
     def resume(self) -> dict[str, Any] | None:
         """Return the state of an interrupted run."""
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
         """Keep the state if it is time to."""
 
 
@@ -51,7 +51,7 @@ class UnsavedSession:
     def resume(self) -> None:
         """Start anew."""
 
-    def offer(self, state: Callable[[], dict[str, Any]]) -> None:
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
         """Keep nothing."""
 
     def look(self, done: int, total: int, mesh: Callable[[], trimesh.Trimesh]) -> None:

@@ -77,7 +77,7 @@ def fit(
         start, figures = saved["step"], saved["figures"]
         restore(parts, saved["parts"])
     for step in session.progress.steps(training.steps, "fit", start):
-        session.offer(partial(_state, step, figures, parts))
+        session.save_if_due(partial(_state, step, figures, parts))
         if before_step is not None:
             before_step(step / training.steps)
         chosen = torch.randint(len(points), (training.batch,), generator=draws, device=points.device)
@@ -98,7 +98,7 @@ def fit(
             session.progress.show(loss=figures["loss"])
         if look is not None:
             look(step + 1, training.steps)
-    session.offer(partial(_state, training.steps, figures, parts))
+    session.save_if_due(partial(_state, training.steps, figures, parts))
     session.progress.name("meshing and measuring")
     return {"steps": training.steps, **figures}
 

@@ -12,13 +12,13 @@ from scipy.ndimage import gaussian_filter
 from skimage.measure import find_contours, marching_cubes
 from torch import Tensor
 
+from nls.geometry.defects import components
+from nls.geometry.hypersurface import Hypersurface
 from nls.geometry.meshing import topology
 from nls.geometry.octree import Grid, sample_volume
-from nls.universality.defects import components
-from nls.universality.hypersurface import Hypersurface
+from nls.geometry.winding import winding_number
 from nls.universality.network import ReLUNetwork, evaluate
 from nls.universality.tree import partition
-from nls.universality.winding import winding_number
 from nls.universality.zeros import Walls, find_walls, zero_set
 
 # Half the side of the extraction's cube, in units in which half the longest side of the bounding box is 1.

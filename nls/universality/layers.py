@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 
 from nls.errors import UserError
-from nls.universality.hypersurface import Hypersurface
+from nls.geometry.hypersurface import Hypersurface
 from nls.universality.network import ReLUNetwork, SparseLinear
 from nls.universality.tree import Fold, Node, Partition, partition
 
@@ -27,7 +27,7 @@ def represent(surface: Hypersurface, dtype: torch.dtype = torch.float64) -> ReLU
     Unless the solid or its complement is convex, ``F`` is cut off below at a quarter of the diameter or less.
 
     Args:
-        surface: the boundary of a solid, bounded or not; ``nls.universality.defects`` tells whether it is one.
+        surface: the boundary of a solid, bounded or not; ``nls.geometry.defects`` tells whether it is one.
         dtype: of the weights, float32 or float64. Its rounding is the only error: signs are right farther than
             some tens of machine epsilons times the diameter from the surface.
 

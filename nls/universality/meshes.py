@@ -7,9 +7,9 @@ import numpy as np
 import trimesh
 
 from nls.errors import UserError
+from nls.geometry.defects import facing_wrong_way, find_defect
 from nls.geometry.files import require_measurable
-from nls.universality.defects import facing_wrong_way, find_defect
-from nls.universality.hypersurface import Hypersurface, from_mesh
+from nls.geometry.hypersurface import Hypersurface, from_mesh
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import trimesh
 from jaxtyping import Float
 
 from nls.errors import UserError
-from nls.universality.defects import find_defect
-from nls.universality.hypersurface import Hypersurface, from_mesh, from_polygons
+from nls.geometry.defects import find_defect
+from nls.geometry.hypersurface import Hypersurface, from_mesh, from_polygons
 
 
 def shape(name: str) -> Hypersurface:

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Int, Int8
 
 from nls.errors import UserError
-from nls.universality.exact import Arrangement
-from nls.universality.hypersurface import Hypersurface
+from nls.geometry.exact import Arrangement
+from nls.geometry.hypersurface import Hypersurface
 
 
 @dataclass(frozen=True)

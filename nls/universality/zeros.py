@@ -21,8 +21,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from nls.universality.exact import Arrangement, ExactVector
-from nls.universality.hypersurface import Hypersurface
+from nls.geometry.exact import Arrangement, ExactVector
+from nls.geometry.hypersurface import Hypersurface
 from nls.universality.tree import Corners, Fold, Node, Partition, Piece, divided
 
 # Whole planes are put together from wedges about a point so many diameters away that one of them holds the solid.

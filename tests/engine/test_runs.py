@@ -130,7 +130,7 @@ def counting(total, stop_at=None, number=signal.SIGTERM):
         saved = run.resume() or {"step": 0, "sum": torch.zeros(())}
         total_sum = saved["sum"]
         for step in range(saved["step"], total):
-            run.offer(lambda step=step, value=total_sum: {"step": step, "sum": value})
+            run.save_if_due(lambda step=step, value=total_sum: {"step": step, "sum": value})
             total_sum = total_sum + torch.rand(())
             run.history.append({"step": step})
             if step == stop_at:
@@ -160,7 +160,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path
     notes = []
     checkpoint = Checkpoint(tmp_path, "me", 0.0, notes.append)
     for step in (1, 2):
-        checkpoint.offer(lambda step=step: {"step": step})
+        checkpoint.save_if_due(lambda step=step: {"step": step})
     assert checkpoint.load() == {"step": 2}
     content = checkpoint.newest.read_bytes()
     checkpoint.newest.write_bytes(content[: len(content) // 2])
@@ -175,10 +175,10 @@ def test_a_checkpoint_of_other_settings_is_set_aside_and_found_again(tmp_path):
         return Checkpoint(tmp_path, identity, 0.0, notes.append)
 
     for step in (1, 2):
-        checkpoint("me").offer(lambda step=step: {"step": step})
+        checkpoint("me").save_if_due(lambda step=step: {"step": step})
     assert checkpoint("you").load() is None
     assert "other settings" in notes[0]
-    checkpoint("you").offer(lambda: {"step": 7})
+    checkpoint("you").save_if_due(lambda: {"step": 7})
     assert checkpoint("me").load() == {"step": 2}
     assert checkpoint("you").load() == {"step": 7}
 
@@ -314,7 +314,7 @@ def test_a_run_begun_on_another_device_goes_on_and_says_so(tmp_path):
             restore({"draws": draws}, saved["parts"])
         for step in range(saved["step"], 4):
             state = {"step": step, "parts": {"draws": torch.zeros(16, dtype=torch.uint8)}}
-            run.offer(lambda state=state: state)
+            run.save_if_due(lambda state=state: state)
             if there and step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
         return {"drawn": torch.rand((), generator=draws).item()}

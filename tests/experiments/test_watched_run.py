@@ -17,7 +17,7 @@ class KeptRun(UnsavedSession):
     def resume(self):
         return self.state
 
-    def offer(self, state):
+    def save_if_due(self, state):
         self.state = state()
 
 
@@ -42,7 +42,7 @@ def train(watched, clock, steps, total=4):
         return "surface"
 
     for step in steps:
-        watched.offer(lambda step=step: {"step": step})
+        watched.save_if_due(lambda step=step: {"step": step})
         clock.now += 10
         watched.look(step + 1, total, mesh)
 

@@ -104,7 +104,7 @@ def test_resumes_to_the_same_network():
         def resume(self):
             return self.state
 
-        def offer(self, state):
+        def save_if_due(self, state):
             self.state = state()
             if self.state["step"] == 7 and not hasattr(self, "stopped"):
                 self.stopped = True

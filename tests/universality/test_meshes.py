@@ -6,8 +6,8 @@ import trimesh
 
 from nls.cli import main
 from nls.errors import UserError
+from nls.geometry.winding import winding_number
 from nls.universality import find_defect, from_mesh, from_polygons, load_solid
-from nls.universality.winding import winding_number
 
 BALL = trimesh.creation.icosphere(subdivisions=1)
 

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nls.errors import UserError
+from nls.geometry.exact import Arrangement
+from nls.geometry.winding import winding_number
 from nls.universality import (
     SHAPES,
     ReLUNetwork,
@@ -28,9 +30,7 @@ from nls.universality import (
     tree,
     wedge,
 )
-from nls.universality.exact import Arrangement
 from nls.universality.tree import Split, partition
-from nls.universality.winding import winding_number
 from nls.universality.zeros import find_walls, zero_set
 
 

@@ -65,7 +65,7 @@ class Hypersurface:
 
 
 def from_mesh(mesh: trimesh.Trimesh) -> Hypersurface:
-    """The triangles of a mesh, as they are; ``nls.universality.defects`` tells whether they bound a solid."""
+    """The triangles of a mesh, as they are; ``nls.geometry.defects`` tells whether they bound a solid."""
     vertices = np.asarray(mesh.vertices, dtype=np.float64)
     points = np.column_stack([vertices, np.ones(len(vertices))])
     return Hypersurface(points, tuple(map(tuple, mesh.faces.tolist())))

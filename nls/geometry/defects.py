@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int, Int8
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from nls.universality.exact import ROUNDING, Arrangement, ExactVector, determinant
-from nls.universality.hypersurface import Hypersurface
-from nls.universality.winding import winding_number
+from nls.geometry.exact import ROUNDING, Arrangement, ExactVector, determinant
+from nls.geometry.hypersurface import Hypersurface
+from nls.geometry.winding import winding_number
 
 Facets = Int[np.ndarray, "f d"]
 
