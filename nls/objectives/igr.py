@@ -13,7 +13,7 @@ from nls.levelset.fields import values_of
 
 class IgrTerms(NamedTuple):
     """The parts of the loss: mean ``|F|`` and mean ``‖∇F − n‖`` on the cloud, mean ``(‖∇F‖ − 1)²`` at the
-    samples, and mean over the uniform ones of ``max(0, ‖x‖ − 1 − F)``, counted outside the unit ball."""
+    samples, and mean over the uniform ones of ``max(0, d_B − F)``, counted outside the cloud's box B."""
 
     fit: Float[Tensor, ""]
     normal: Float[Tensor, ""]
@@ -23,19 +23,21 @@ class IgrTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class IgrLoss:
-    """``mean |F(x_j)| + τ mean ‖∇F(x_j) − n_j‖ + λ mean (‖∇F(x)‖ − 1)² + κ mean max(0, ‖x‖ − 1 − F(x))``.
+    """``mean |F(x_j)| + τ mean ‖∇F(x_j) − n_j‖ + λ mean (‖∇F(x)‖ − 1)² + κ mean max(0, d_B(x) − F(x))``.
 
     As in the paper, the samples x are half near the cloud (points of the batch moved by ``N(0, σ_j²)``, with σ_j the
     distance to the 50th neighbour) and half uniform: one part of these in the cloud's own box, one in the box of the
-    grid. The last term is ours, and is 0 for the signed distance to any surface inside the unit ball: without normals
-    nothing else tells F its sign outside, and where the scan has a hole the surface runs out through it.
+    grid. The last term is ours. d_B is the distance to B, the cloud's own box with some slack, so the term is 0 for
+    the signed distance to any surface inside B. Without normals nothing else tells F its sign outside, and where the
+    scan has a hole the surface runs out through it.
 
     Attributes:
         eikonal_weight: λ.
         normal_weight: τ, for a batch with normals.
         outside_weight: κ.
         box: half the width of the grid's box.
-        margin: by how much the cloud's own box is widened on each side.
+        margin: by how much the cloud's own box is widened on each side for samples.
+        slack: by how much it is widened for B: a surface goes a little beyond a cloud with holes.
     """
 
     eikonal_weight: float = 0.1
@@ -43,6 +45,7 @@ class IgrLoss:
     outside_weight: float = 10.0
     box: float = 1.1
     margin: float = 0.1
+    slack: float = 0.02
 
     def __call__(
         self,
@@ -71,7 +74,9 @@ class IgrLoss:
         samples = torch.cat([local, tight, wide])
         values, gradient = _with_gradient(field, samples)
         eikonal = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
-        outside = torch.linalg.vector_norm(samples[half:], dim=1) - 1
+        uniform = samples[half:]
+        beyond = torch.maximum(bounds[0] - self.slack - uniform, uniform - bounds[1] - self.slack)
+        outside = torch.linalg.vector_norm(beyond.clamp(min=0), dim=1)
         missing = torch.where(outside > 0, torch.relu(outside - values[half:]), 0).mean()
         if normals is None:
             return IgrTerms(values_of(field, batch).abs().mean(), missing.new_zeros(()), eikonal, missing)

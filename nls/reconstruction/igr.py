@@ -31,7 +31,7 @@ class Igr(Settings):
     training: Training = Training(steps=3000, batch=500)
     eikonal_weight: float = Field(0.1, ge=0, description="λ of the eikonal term")
     outside_weight: float = Field(
-        10.0, ge=0, description="κ of the term that keeps F positive outside the unit ball"
+        10.0, ge=0, description="κ of the term that keeps F positive outside the cloud's box"
     )
     neighbours: int = Field(
         50, ge=1, description="noise of a sample near the cloud: the distance to this neighbour"

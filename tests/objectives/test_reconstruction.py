@@ -123,15 +123,21 @@ def test_igr_terms():
     )
 
 
-def test_igr_knows_the_sign_outside_the_unit_ball_alone():
-    batch = on_sphere(4000)
-    inside_out = igr_terms(lambda points: -ball(points), batch)
-    assert inside_out.outside > 0.1
-    # Any surface in the unit ball will do, the sphere of radius 1 barely.
-    assert igr_terms(lambda points: points.norm(dim=1) - 1, batch).outside < 1e-6
-    # Three fifths of the grid's box, which half of the uniform samples fill, lie outside the ball.
-    assert igr_terms(lambda points: points.norm(dim=1) - 1.01, batch).outside.item() == pytest.approx(
-        0.003, rel=0.1
+def test_igr_knows_the_sign_outside_the_clouds_box_alone():
+    batch = on_sphere(4000, 0.4)
+    assert igr_terms(lambda points: 0.4 - points.norm(dim=1), batch).outside > 0.1
+    # Any surface in the box will do, the box with its slack barely.
+    edge = 0.4 + IgrLoss().slack
+
+    def to_box(points):
+        return (points.abs() - edge).clamp(min=0).norm(dim=1)
+
+    assert igr_terms(lambda points: points.norm(dim=1) - 0.4, batch).outside == 0
+    assert igr_terms(to_box, batch).outside < 1e-4
+    # Half of the uniform samples lie in the grid's box, half in the cloud's with the samples' margin.
+    outside = 1 - ((edge / 1.1) ** 3 + (edge / 0.5) ** 3) / 2
+    assert igr_terms(lambda points: to_box(points) - 0.1, batch).outside.item() == pytest.approx(
+        0.1 * outside, rel=0.02
     )
 
 
