@@ -83,6 +83,7 @@ def load_curves(root: Path) -> list[Curve]:
         raise UserError(
             f"dataset curves is not complete in {root}: run `nls data fetch curves --root {root}`"
         )
+    store.require_intact(folder, receipt)
     curves = []
     for name in receipt["curves"]:
         try:

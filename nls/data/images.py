@@ -91,6 +91,7 @@ def load_images(name_or_path: str, root: Path) -> ImageDataset:
         raise UserError(
             f"dataset {name_or_path} is not complete in {root}: run `nls data fetch {name_or_path} --root {root}`"
         )
+    store.require_intact(root / name_or_path, receipt)
     return _open(root / name_or_path, name_or_path, receipt)
 
 
@@ -162,9 +163,8 @@ def _load_own(path: Path, root: Path) -> ImageDataset:
         return facts
 
     folder = root / ".npz" / cache
-    if store.is_current(folder, identity) is None:
-        store.build(folder.parent, cache, identity, decode)
-    receipt = store.is_current(folder, identity)
+    store.build(folder.parent, cache, identity, decode)
+    receipt = store.intact_receipt(folder, identity)
     if receipt is None:
         raise UserError(f"{path} changed while it was read: run the command again")
     return _open(folder, path.stem, receipt)

@@ -1,6 +1,7 @@
 """Pairs of scan and registration in FAUST's layout, whether captured or virtual."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,26 +20,34 @@ class ScanPair:
     registration: Path
 
 
-def load_scans(root: Path, name: str) -> list[ScanPair]:
-    """Return the pairs of a set of :data:`SCAN_SETS` that was fetched under ``root``, by number.
+def load_scans(root: Path, name: str, numbers: Sequence[int] | None = None) -> list[ScanPair]:
+    """Return pairs of a set of :data:`SCAN_SETS` that was fetched under ``root``: those of the numbers, or all.
 
     Raises:
-        UserError: an unknown name, or a set that was not fetched or is damaged.
+        UserError: an unknown name or number, a set that was not fetched, or files that are not what was fetched.
     """
     if name not in SCAN_SETS:
         raise UserError(f"unknown set of scans {name!r}: take one of {', '.join(SCAN_SETS)}")
     folder = root / name
-    if store.read_receipt(folder) is None:
+    receipt = store.read_receipt(folder)
+    if receipt is None:
         raise UserError(
             f"dataset {name} is not complete in {root}: run `nls data fetch {name} --root {root}`"
         )
-    scans = sorted(scan_path(folder, 0).parent.glob("tr_scan_*.ply"))
-    numbers = [scan_number(path) for path in scans]
-    return [
-        ScanPair(f"{number:03d}", path, registration_path(folder, number))
-        for number, path in zip(numbers, scans, strict=True)
-        if number is not None
+    found = map(scan_number, sorted(scan_path(folder, 0).parent.glob("tr_scan_*.ply")))
+    there = [number for number in found if number is not None]
+    unknown = [number for number in numbers or () if number not in there]
+    if unknown:
+        raise UserError(
+            f"{name} has no scan {unknown[0]}: take of {', '.join(f'{number:03d}' for number in there)}"
+        )
+    pairs = [
+        ScanPair(f"{number:03d}", scan_path(folder, number), registration_path(folder, number))
+        for number in (there if numbers is None else numbers)
     ]
+    files = [path for pair in pairs for path in (pair.scan, pair.registration)]
+    store.require_intact(folder, receipt, [path.relative_to(folder).as_posix() for path in files])
+    return pairs
 
 
 def scan_path(folder: Path, number: int) -> Path:

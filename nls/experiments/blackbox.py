@@ -14,7 +14,7 @@ from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name
 from nls.engine.user_code import is_user_code, user_file
 from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
-from nls.experiments.training import NetworkName, images_of, network_for, weights_file
+from nls.experiments.training import NetworkName, images_of, network_for, weights_of
 from nls.networks.weights import load_weights
 
 
@@ -99,7 +99,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     networks = {}
     for name in group.models:
         networks[name] = network_for(data, group.network).to(run.device)
-        load_weights(networks[name], weights_file(spec.model_directory(name)))
+        load_weights(networks[name], weights_of(spec.model_directory(name)))
 
     ball = Ball(plan.eps)
     start = ball.random(images, torch_stream(spec.seed, "transfer", device=run.device))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
+from nls.data import load_scans
 from nls.data.scanner import CONDITIONS, scan_under
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec, run_name
@@ -80,7 +81,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
 
     Normals that come with a scan are given to the methods that use them.
     """
-    pair = table2.scan_pair(Path(spec.data_root), "bodies", spec.scan)
+    (pair,) = load_scans(Path(spec.data_root), "bodies", [spec.scan])
     truth = read_mesh(pair.registration)
     vertices = np.asarray(truth.vertices, dtype=np.float64)
     scan = scan_under(CONDITIONS[spec.condition], vertices, np.asarray(truth.faces), spec.seed)

@@ -33,7 +33,7 @@ from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name
 from nls.engine.user_code import is_user_code, short_name, user_file
 from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
-from nls.experiments.training import NetworkName, Training, images_of, train, weights_file
+from nls.experiments.training import NetworkName, Training, images_of, train, weights_of
 from nls.objectives.classifiers import METHODS, make_method
 
 
@@ -158,7 +158,7 @@ class Spec(RunSpec):
 
     def method_settings(self) -> dict[str, Any]:
         """Return the arguments of the method's class, the weights of the helper's run among them."""
-        helper = {"helper": str(weights_file(self._helper_directory))} if self.row.helper else {}
+        helper = {"helper": str(weights_of(self._helper_directory))} if self.row.helper else {}
         return self.row.settings | helper
 
     def summary(self) -> str:

@@ -9,7 +9,7 @@ import trimesh
 from jaxtyping import Float
 from pydantic import Field
 
-from nls.data import ScanPair, load_scans, read_points
+from nls.data import load_scans, read_points
 from nls.data.landmarks import landmarks_of
 from nls.data.pairs import read_pairs
 from nls.data.scans import SCAN_SETS
@@ -239,18 +239,5 @@ def _read(
     if spec.scan_file is not None:
         truth = None if spec.truth_file is None else read_surface(Path(spec.truth_file))
         return read_cloud(Path(spec.scan_file), spec.seed).points, truth
-    pair = scan_pair(Path(spec.data_root), spec.data, spec.scan)
+    (pair,) = load_scans(Path(spec.data_root), spec.data, [spec.scan])
     return read_points(pair.scan), read_mesh(pair.registration)
-
-
-def scan_pair(root: Path, name: str, number: int) -> ScanPair:
-    """Return one pair of a set.
-
-    Raises:
-        UserError: the set has no scan of this number.
-    """
-    pairs = {pair.name: pair for pair in load_scans(root, name)}
-    pair = pairs.get(f"{number:03d}")
-    if pair is None:
-        raise UserError(f"{name} has no scan {number}: take of {', '.join(pairs)}")
-    return pair

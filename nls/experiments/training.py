@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nls.attacks import channels_last
 from nls.data import ImageDataset, Split
 from nls.data.augment import CropFlip
+from nls.engine.finished import DamagedRunError, require_whole
 from nls.engine.graphs import RepeatedLoss
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
@@ -211,6 +212,14 @@ def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
 
 
-def weights_file(directory: Path) -> Path:
-    """Return where :func:`train` leaves the weights of a run."""
+def weights_of(directory: Path) -> Path:
+    """Return where :func:`train` left the weights of a complete run.
+
+    Raises:
+        UserError: a file of the run is missing or damaged.
+    """
+    try:
+        require_whole(directory)
+    except DamagedRunError as problem:
+        raise UserError(f"{directory}: {problem}; delete the directory and run it again") from problem
     return directory / "weights.safetensors"

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from nls.engine.checkpoint import require_checksums
 from nls.errors import UserError
 
 # Where training scripts put a state_dict, beside the epoch, the optimizer and the like.
@@ -104,6 +106,8 @@ def read(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            require_checksums(path)
         with torch.serialization.safe_globals(_HARMLESS):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, KeyError, IndexError) as error:
@@ -113,7 +117,7 @@ def read(path: Path) -> Mapping[str, Any]:
                 f"{path}: refused, because reading it would execute code: save model.state_dict(), not the model"
             ) from error
         raise UserError(f"{path}: is no file of weights, or is damaged: write it anew") from error
-    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+    except (SafetensorError, RuntimeError, OSError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: cannot be read as weights ({reason}): write it anew") from error
     if not isinstance(content, Mapping):

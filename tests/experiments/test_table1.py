@@ -420,5 +420,5 @@ def test_missing_weights_are_named(tmp_path, monkeypatch):
         "transfer": {"eps": 0.1, "steps": 1, "step_size": 0.1},
     }
     spec = blackbox.expand(blackbox.Config(groups=[group]), common)[0]
-    with pytest.raises(UserError, match=r"results/test/table1/a/weights.safetensors: there is no such file"):
+    with pytest.raises(UserError, match=r"results/test/table1/a: provenance.json is missing; delete"):
         execute(spec, blackbox.run, tmp_path / "run")

@@ -7,6 +7,8 @@ import trimesh
 import yaml
 
 from nls.data.curves import make_curve
+from nls.data.scans import registration_path, scan_path
+from nls.data.store import build
 from nls.errors import UserError
 from nls.experiments import load_suite, run_spec, table2
 from nls.experiments.common import Common
@@ -81,18 +83,11 @@ def shared_suite(shared_folder, monkeypatch):
 
 def written(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("nls.data.store.read_receipt", lambda folder: {"curves": ["closed_clean"]})
     loaded = load_suite(SUITE, "tiny.yaml")
     if Path("data").exists():
         return loaded
-    ball = trimesh.creation.icosphere(4, radius=0.5)
-    for kind, name in (("scans", "scan"), ("registrations", "reg")):
-        folder = Path("data/bodies/MPI-FAUST/training") / kind
-        folder.mkdir(parents=True)
-        ball.export(folder / f"tr_{name}_000.ply")
-    curve = make_curve(True, "clean")
-    Path("data/curves").mkdir()
-    np.savez("data/curves/closed_clean.npz", points=curve.points, truth=curve.truth, closed=True)
+    build(Path("data"), "bodies", {}, ball_scan)
+    build(Path("data"), "curves", {}, one_curve)
     Path("mine.py").write_text(
         "import trimesh\nclass Mine:\n    def __init__(self, size):\n        self.size = size\n"
         "    def __call__(self, points, seed, device):\n"
@@ -100,6 +95,20 @@ def written(folder, monkeypatch):
     )
     loaded.write_specs()
     return loaded
+
+
+def ball_scan(folder, scratch):
+    ball = trimesh.creation.icosphere(4, radius=0.5)
+    for path in (scan_path(folder, 0), registration_path(folder, 0)):
+        path.parent.mkdir(parents=True)
+        ball.export(path)
+    return {}
+
+
+def one_curve(folder, scratch):
+    curve = make_curve(True, "clean")
+    np.savez(folder / "closed_clean.npz", points=curve.points, truth=curve.truth, closed=True)
+    return {"curves": ["closed_clean"]}
 
 
 def metrics(experiment, run):
