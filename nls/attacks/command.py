@@ -16,8 +16,8 @@ from nls.attacks.progress import shown
 from nls.attacks.report import attack
 from nls.data import load_images
 from nls.engine.devices import choose_device
-from nls.engine.files import require_place, write_json
-from nls.engine.user_code import is_user_code, load_user_code
+from nls.engine.files import require_distinct, require_place, write_json
+from nls.engine.user_code import is_user_code, load_user_code, user_file
 from nls.errors import UserError
 from nls.networks.weights import Unwrapped, load_weights
 
@@ -56,8 +56,10 @@ def attack_files(
     """
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, not {limit}")
+    code = Path(user_file(model))
     for path in filter(None, (save_adversarial, out)):
-        _require_place(path, weights, Path(dataset))
+        _require_place(path, weights, Path(dataset), code)
+    require_distinct(save_adversarial, out)
     place = choose_device(device)
     network, unwrapped = _network(model, weights, weights_key, place)
     images, labels, fingerprint = _test_images(dataset, data_root, limit, place)
@@ -85,12 +87,15 @@ def attack_files(
         "dataset": dataset,
         "fingerprint": fingerprint,
     }
-    print(report_text(written))
+    # Written before anything is printed: a terminal may be gone by now.
     if save_adversarial is not None:
         save_points(save_adversarial, report, labels, dataset, fingerprint)
-        print(f"adversarial points written to {save_adversarial}")
     if out is not None:
         write_json(out, written)
+    print(report_text(written))
+    if save_adversarial is not None:
+        print(f"adversarial points written to {save_adversarial}")
+    if out is not None:
         print(f"written to {out}")
     return written
 

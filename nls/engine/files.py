@@ -41,15 +41,27 @@ def require_place(path: Path, *inputs: Path) -> None:
     Raises:
         UserError: it cannot, or would.
     """
-    if any(path.exists() and each.exists() and path.samefile(each) for each in inputs):
-        raise UserError(f"{path}: is read from: name another file for the result")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: cannot be written: name a file")
     try:
+        if any(path.exists() and each.exists() and path.samefile(each) for each in inputs):
+            raise UserError(f"{path}: is read from: name another file for the result")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: cannot be written: name a file")
         with tempfile.TemporaryFile(dir=path.parent, prefix=f"{_PARTIAL}{path.name}."):
             pass
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
+
+
+def require_distinct(*paths: Path | None) -> None:
+    """Check that no result of a command is written over another.
+
+    Raises:
+        UserError: two are the same file.
+    """
+    named = [path for path in paths if path is not None]
+    for path in named:
+        if sum(path.resolve() == other.resolve() for other in named) > 1:
+            raise UserError(f"{path}: is named for two results: name another file for one of them")
 
 
 def remove_partial(folder: Path) -> None:

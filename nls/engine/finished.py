@@ -16,9 +16,10 @@ from nls.engine.files import json_text, write_json, write_text
 
 SPEC, METRICS, HISTORY, PROVENANCE = "spec.yaml", "metrics.json", "history.csv", "provenance.json"
 FAILURE, HEARTBEAT, KEPT = "failure.json", "progress.json", ".finished.json"
-# What lies beside a run's results: where they are told, its log, what Snakemake measures, and what only an
-# unfinished run needs.
-_NO_RESULTS = (PROVENANCE, "run.log", "benchmark.tsv", HEARTBEAT, "checkpoint*.pt", ".*")
+# The log of a run and what Snakemake measures: whoever starts a run may put them into its directory before.
+BESIDE_A_RUN = ("run.log", "benchmark.tsv")
+# What is none of a run's results: where they are told, and what only an unfinished run needs.
+_NO_RESULTS = (PROVENANCE, *BESIDE_A_RUN, HEARTBEAT, "checkpoint*.pt", ".*")
 
 
 class DamagedRunError(Exception):

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import resource
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.devices import choose_device
 from nls.engine.files import json_text, remove_partial, write_json, written_whole, yaml_text
 from nls.engine.finished import (
+    BESIDE_A_RUN,
     FAILURE,
     HEARTBEAT,
     HISTORY,
@@ -39,6 +41,8 @@ from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec, deciding, read_yaml
 from nls.errors import RunError, UserError
+
+_LOCK = ".lock"
 
 Spec = TypeVar("Spec", bound=RunSpec)
 Recipe = Callable[[Spec, "Run"], Mapping[str, Any]]
@@ -157,10 +161,10 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
     died, say) is waited for. So no work is done twice.
 
     Raises:
-        UserError: the directory holds another run.
+        UserError: the directory holds another run, or files that are no run's.
         RunError: the run failed; the reason is in ``failure.json`` too, for the tables.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    _require_directory(directory)
     with _alone_in(directory):
         remove_partial(directory)
         resolved = spec.model_dump(mode="json")
@@ -178,6 +182,24 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
         else:
             _carry_out(spec, recipe, directory, made_from)
         _tidy(directory)
+
+
+def _require_directory(directory: Path) -> None:
+    """Make the directory, or check that what is in it was put there by a run and those who started it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        names = sorted(path.name for path in directory.iterdir())
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{directory}: nothing can be written there ({error.strerror}); choose another --out"
+        ) from error
+    if _LOCK in names or PROVENANCE in names:
+        return
+    strangers = [name for name in names if name not in BESIDE_A_RUN and not name.startswith(".")]
+    if strangers:
+        raise UserError(f"{directory}: holds {strangers[0]}, and no run; choose another --out, or an empty folder")
 
 
 def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
@@ -232,7 +254,7 @@ def _tidy(directory: Path) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    lock = FileLock(directory / ".lock")
+    lock = FileLock(directory / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nls.engine.files import require_place
+from nls.engine.files import require_distinct, require_place
 from nls.universality.files import export_onnx, save_network
 from nls.universality.layers import represent
 from nls.universality.meshes import load_solid
@@ -29,6 +29,7 @@ def represent_file(
     """
     for path in filter(None, (out, onnx)):
         require_place(path, mesh)
+    require_distinct(out, onnx)
     loaded = load_solid(mesh, repair)
     for change in loaded.changes:
         yield f"repaired: {change}"
