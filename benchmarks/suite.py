@@ -25,7 +25,8 @@ from nls.attacks import Ball, pgd
 from nls.data import Split
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
-from nls.engine.settings import RunSpec, read_yaml
+from nls.engine.settings import RunSpec
+from nls.engine.yaml_files import read_yaml
 from nls.experiments import figure2, table1
 from nls.experiments.cost import alike, loops_of, start, with_data
 from nls.experiments.suite import load_suite

@@ -6,6 +6,7 @@ its parts gets its own mode back; and the package's verdict is not used: points 
 the caller.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nls.attacks.ball import Ball
+from nls.attacks.ball import Ball, Norm
 from nls.attacks.model import under_attack
 from nls.errors import UserError
 
@@ -67,14 +68,7 @@ def library_attack(
         UserError: APGD on the DLR loss, or targeted APGD, on fewer than three and four classes, where their loss is
             not defined; Square in L2 on images of fewer than 5 × 5 pixels.
     """
-    if name == "apgd-dlr" and classes < 3:
-        raise UserError(f"the DLR loss needs three classes, the model has {classes}: leave out apgd-dlr")
-    if name == "apgd-t" and classes < 4:
-        raise UserError(
-            f"targeted APGD needs four classes, the model has {classes}: leave out apgd-t and autoattack"
-        )
-    if name == "square" and ball.norm == "l2" and min(images.shape[2:]) < 5:
-        raise UserError("Square in L2 needs images of 5 x 5 pixels or more: leave out square and autoattack")
+    require_defined([name], classes, ball.norm, images.shape)
     norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
     devices = [images.device] if images.device.type == "cuda" else []
     with under_attack(model), torch.random.fork_rng(devices=devices):
@@ -82,6 +76,26 @@ def library_attack(
         attacker.set_device(images.device)
         points = attacker(images, labels).detach()
     return ball.clip(points, images)
+
+
+def members(attacks: Sequence[str], *, randomised: bool = False) -> list[str]:
+    """Return the attacks with AutoAttack's members, for a model that draws random numbers or not, in its place."""
+    ensemble = AUTOATTACK_RANDOMISED if randomised else AUTOATTACK
+    return [each for name in attacks for each in (ensemble if name == "autoattack" else (name,))]
+
+
+def require_defined(attacks: Sequence[str], classes: int, norm: Norm, shape: Sequence[int]) -> None:
+    """Check, before any work, that attacks are defined for so many classes and images of shape ``(n, c, h, w)``.
+
+    Raises:
+        UserError: see :func:`library_attack`.
+    """
+    if "apgd-dlr" in attacks and classes < 3:
+        raise UserError(f"the DLR loss needs three classes, not {classes}: leave out apgd-dlr")
+    if "apgd-t" in attacks and classes < 4:
+        raise UserError(f"targeted APGD needs four classes, not {classes}: leave out apgd-t and autoattack")
+    if "square" in attacks and norm == "l2" and min(shape[2:]) < 5:
+        raise UserError("Square in L2 needs images of 5 x 5 pixels or more: leave out square and autoattack")
 
 
 def _attacker(

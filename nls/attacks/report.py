@@ -19,6 +19,8 @@ from nls.attacks.library import (
     Effort,
     LibraryAttack,
     library_attack,
+    members,
+    require_defined,
 )
 from nls.attacks.masking import masking_reasons, vanishing_share
 from nls.attacks.model import check_examples, has_gradient, is_correct
@@ -149,6 +151,7 @@ def attack(
             raise UserError("the model's logits have no gradient in the image: attack it with square alone")
         warnings = model_warnings(model, images[:batch_size], labels[:batch_size])
         passes = PASSES if "randomised" in warnings else 1
+        require_defined(members(attacks, randomised=passes > 1), classes, norm, images.shape)
         clean = is_correct(model, images, labels, batch_size, passes)
     report = AttackReport(clean, {}, {}, {}, points=images.clone(), warnings=warnings)
 
@@ -224,11 +227,11 @@ def attack(
         if name in LIBRARY_ATTACKS:
             report.robust[name] = left_by(name, clean)
     if "autoattack" in attacks:
-        members = AUTOATTACK if passes == 1 else AUTOATTACK_RANDOMISED
+        ensemble = AUTOATTACK if passes == 1 else AUTOATTACK_RANDOMISED
         left = clean
-        for member in members:
+        for member in ensemble:
             left = left & report.robust[member] if member in report.robust else left
-        for member in members:
+        for member in ensemble:
             left = left if member in report.robust else left_by(member, left)
         report.robust["autoattack"] = left
 

@@ -18,6 +18,7 @@ _SEED = 0
 
 # Variant: standard deviation of the noise in each coordinate, and the part of the length that is left out.
 _VARIANTS = {"clean": (0.0, 0.0), "noise": (0.01, 0.0), "large_noise": (0.05, 0.0), "partial": (0.01, 0.25)}
+CURVES = tuple(f"{kind}_{variant}" for kind in ("closed", "open") for variant in _VARIANTS)
 
 
 @dataclass(frozen=True)

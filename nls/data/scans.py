@@ -8,7 +8,8 @@ from pathlib import Path
 from nls.data import store
 from nls.errors import UserError
 
-SCAN_SETS = ("bodies", "faust")
+# Sets of scans, and how many training scans each has.
+SCANS = {"bodies": 10, "faust": 100}
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class ScanPair:
 
 
 def load_scans(root: Path, name: str, numbers: Sequence[int] | None = None) -> list[ScanPair]:
-    """Return pairs of a set of :data:`SCAN_SETS` that was fetched under ``root``: those of the numbers, or all.
+    """Return pairs of a set of :data:`SCANS` that was fetched under ``root``: those of the numbers, or all.
 
     Raises:
         UserError: an unknown name or number, a set that was not fetched, or files that are not what was fetched.
     """
-    if name not in SCAN_SETS:
-        raise UserError(f"unknown set of scans {name!r}: take one of {', '.join(SCAN_SETS)}")
+    if name not in SCANS:
+        raise UserError(f"unknown set of scans {name!r}: take one of {', '.join(SCANS)}")
     folder = root / name
     receipt = store.read_receipt(folder)
     if receipt is None:

@@ -22,7 +22,7 @@ from nls.engine.files import write_json
 from nls.errors import UserError
 
 RECEIPT = "complete.json"
-# The same again: Snakemake deletes a declared output before it makes it anew, and with it what is known of the folder.
+# The same again: Snakemake deletes a declared output before it is made anew.
 _COPY = ".complete.json"
 
 
@@ -33,7 +33,9 @@ def read_receipt(folder: Path) -> dict[str, Any] | None:
         return None
     sizes = {name: file["size"] for name, file in receipt["files"].items()}
     try:
-        return receipt if all((folder / name).stat().st_size == size for name, size in sizes.items()) else None
+        return (
+            receipt if all((folder / name).stat().st_size == size for name, size in sizes.items()) else None
+        )
     except OSError:
         return None
 
@@ -80,7 +82,8 @@ def _require_replaceable(target: Path) -> None:
         name = path.relative_to(target).as_posix()
         if (path.is_symlink() or not path.is_dir()) and name not in ours:
             raise UserError(
-                f"{target} holds {name}, which `nls data fetch` did not put there: move it away, or choose another --root"
+                f"{target} holds {name}, which `nls data fetch` did not put there: move it away, or choose another"
+                " --root"
             )
 
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nls.errors import UserError
 
 _PARTIAL = ".partial."
@@ -84,11 +82,6 @@ def json_text(value: Any) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write :func:`json_text` whole."""
     write_text(path, json_text(value))
-
-
-def yaml_text(value: Any) -> str:
-    """Return YAML in the order of the mapping."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def write_if_changed(path: Path, text: str) -> bool:

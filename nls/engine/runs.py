@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.devices import choose_device
-from nls.engine.files import json_text, remove_partial, write_json, written_whole, yaml_text
+from nls.engine.files import json_text, remove_partial, write_json, written_whole
 from nls.engine.finished import (
     BESIDE_A_RUN,
     FAILURE,
@@ -39,7 +39,8 @@ from nls.engine.finished import (
 from nls.engine.progress import Progress
 from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
-from nls.engine.settings import RunSpec, deciding, read_yaml
+from nls.engine.settings import RunSpec, deciding
+from nls.engine.yaml_files import read_yaml, yaml_text
 from nls.errors import RunError, UserError
 
 _LOCK = ".lock"
@@ -199,7 +200,9 @@ def _require_directory(directory: Path) -> None:
         return
     strangers = [name for name in names if name not in BESIDE_A_RUN and not name.startswith(".")]
     if strangers:
-        raise UserError(f"{directory}: holds {strangers[0]}, and no run; choose another --out, or an empty folder")
+        raise UserError(
+            f"{directory}: holds {strangers[0]}, and no run; choose another --out, or an empty folder"
+        )
 
 
 def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:

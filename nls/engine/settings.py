@@ -3,12 +3,12 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pydantic
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from nls.errors import UserError
@@ -32,7 +32,7 @@ class RunSpec(Settings):
     experiment: str
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     device: Device = "auto"
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
     data_root: str = "data"
     checkpoint_minutes: float = Field(5.0, gt=0)
 
@@ -61,9 +61,16 @@ class RunSpec(Settings):
 
 
 def run_name(*parts: str, seed: int = 0) -> str:
-    """Return a run's name; seed 0 is not named, so that asking for more seeds keeps the run that is there."""
-    name = "-".join(parts if seed == 0 else (*parts, f"seed{seed}"))
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    """Return a run's name; seed 0 is not named, so that asking for more seeds keeps the run that is there.
+
+    Raises:
+        UserError: it would begin with neither a letter from A to Z nor a digit.
+    """
+    asked = "-".join(parts if seed == 0 else (*parts, f"seed{seed}"))
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", asked)
+    if not name[:1].isalnum():
+        raise UserError(f"a run cannot be named {asked!r}: begin with a letter from A to Z or a digit")
+    return name
 
 
 def without_seed(name: str) -> str:
@@ -92,43 +99,8 @@ def first_difference(spec: Any, other: Any, key: str = "") -> str | None:
 
 
 Model = TypeVar("Model", bound=BaseModel)
-# A number to people: YAML wants a point and a sign in the exponent.
-_WORD_FOR_YAML = re.compile(r"(-?\d+)e([-+]?\d+)")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        UserError: the file is missing, is not YAML, gives a key twice, or is not a mapping.
-    """
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _KeysOnce)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; name a YAML file") from error
-    except yaml.MarkedYAMLError as error:
-        place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{path}: not YAML ({place}{error.problem}); mend the file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())}); mend the file") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: holds no mapping of keys to values; see config/README.md")
-    return value
-
-
-class _KeysOnce(yaml.SafeLoader):
-    """Refuses a mapping that gives a key twice, of which YAML would take the last in silence."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return node
+# Of what a message repeats of the input.
+_LONGEST = 100
 
 
 def parse(model: type[Model], values: dict[str, Any], source: str) -> Model:
@@ -141,6 +113,15 @@ def parse(model: type[Model], values: dict[str, Any], source: str) -> Model:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
         raise UserError(f"{source}: {_first_problem(model, error)}") from error
+
+
+@contextmanager
+def told_with_key() -> Iterator[None]:
+    """Let bad input that a validator of a key comes upon be told as any other wrong value of the key."""
+    try:
+        yield
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> str:
@@ -156,10 +137,9 @@ def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> s
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    text = f"{key}: {problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
-    if isinstance(problem["input"], str) and (number := _WORD_FOR_YAML.fullmatch(problem["input"])):
-        return f"{text}; YAML takes it for a word: write {number[1]}.0e{number[2]}"
-    return text
+    shown = repr(problem["input"])
+    given = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
+    return f"{key}: {given} is not allowed: {message[0].lower()}{message[1:]}"
 
 
 def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

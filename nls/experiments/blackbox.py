@@ -13,7 +13,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name
 from nls.engine.user_code import is_user_code, user_file
-from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
+from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seeds, seed_list
 from nls.experiments.training import NetworkName, images_of, network_for, weights_of
 from nls.networks.weights import load_weights
 
@@ -21,16 +21,16 @@ from nls.networks.weights import load_weights
 class Transfer(Settings):
     """PGD on the source network; its last iterates are tried on the targets."""
 
-    eps: float = Field(ge=0, description="ε: radius of the L∞ ball, in pixel values")
+    eps: float = Field(ge=0, le=1, description="ε: radius of the L∞ ball, in pixel values")
     steps: int = Field(ge=1, description="steps of PGD; all of them are taken")
-    step_size: float = Field(gt=0, description="step size of PGD, in pixel values")
+    step_size: float = Field(gt=0, le=1, description="step size of PGD, in pixel values")
     test_images: int | None = Field(None, ge=1, description="the first images of the test set; null: all")
 
 
 class Group(Settings):
     """Networks that are tried on one another, each as source and as target."""
 
-    dataset: str = Field(description="data set, as in table1")
+    dataset: DatasetName = Field(description="data set, as in table1")
     network: NetworkName = Field(description="architecture, as in table1")
     models: list[str] = Field(
         min_length=2,

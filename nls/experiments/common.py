@@ -3,20 +3,39 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from nls.data import IMAGE_SETS
 from nls.engine.settings import Device, RunSpec, Settings
+
+# Of one row or run; a table of more is a slip of the pen.
+MOST_SEEDS = 10_000
 
 
 def _check_seeds(seeds: Any) -> Any:
     least, numbers = (0, seeds) if type(seeds) is list else (1, [seeds])
     if not numbers or any(type(number) is not int or number < least for number in numbers):
         raise ValueError("give how many seeds (1 or more), or a list of seeds (each 0 or more)")
+    if len(seeds) > MOST_SEEDS if type(seeds) is list else seeds > MOST_SEEDS:
+        raise ValueError(f"at most {MOST_SEEDS} seeds")
     if len(set(numbers)) < len(numbers):
         raise ValueError("a seed is named twice")
     return seeds
 
 
+# An accuracy on fewer images chooses by chance.
+FEWEST_HELD_OUT = 50
+# Braces would be wildcards to Snakemake; a line break, or nothing, is no path.
+PATH = r"^[^{}\x00-\x1f\x7f]+$"
+
+
+def _check_dataset(name: str) -> str:
+    if name not in IMAGE_SETS and not name.endswith(".npz"):
+        raise ValueError(f"take one of {', '.join(IMAGE_SETS)}, or the path of an .npz file")
+    return name
+
+
+DatasetName = Annotated[str, Field(pattern=PATH), AfterValidator(_check_dataset)]
 Seeds = Annotated[int | list[int], BeforeValidator(_check_seeds)]
 
 
@@ -46,7 +65,7 @@ class ExperimentConfig(Settings):
 
     resources: Resources = Field(Resources(), description="what one job asks of the scheduler")
     threads: int = Field(
-        1, ge=1, description="CPU threads of a run; results depend on it, so it is a setting"
+        1, ge=1, le=1024, description="CPU threads of a run; results depend on it, so it is a setting"
     )
 
 

@@ -76,10 +76,9 @@ def _model(entry: dict[str, Any], models: dict[str, Any]) -> list[tuple[str, dic
     if "$ref" in entry:
         return [("", models[entry["$ref"].rsplit("/", 1)[1]])]
     found = [pair for option in entry.get("anyOf", entry.get("oneOf", [])) for pair in _model(option, models)]
-    if isinstance(entry.get("additionalProperties"), dict):
-        found += [
-            (f".<name>{suffix}", part) for suffix, part in _model(entry["additionalProperties"], models)
-        ]
+    values = [entry.get("additionalProperties"), *entry.get("patternProperties", {}).values()]
+    for value in (value for value in values if isinstance(value, dict)):
+        found += [(f".<name>{suffix}", part) for suffix, part in _model(value, models)]
     if "items" in entry:
         found += [(f"[]{suffix}", part) for suffix, part in _model(entry["items"], models)]
     return found

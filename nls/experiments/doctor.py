@@ -21,7 +21,8 @@ from nls.data.store import read_receipt
 from nls.engine.devices import choose_device, device_name
 from nls.engine.provenance import code_commit, package_versions
 from nls.engine.runs import METRICS
-from nls.engine.settings import RunSpec, read_yaml
+from nls.engine.settings import RunSpec
+from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
 from nls.experiments.common import run_directory
 from nls.experiments.cost import Cost, measure

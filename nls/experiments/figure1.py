@@ -31,8 +31,9 @@ class Training(Settings):
     """How each panel's network is trained, and on what."""
 
     seed: int = Field(0, ge=0, description="seed of points and initialisation")
-    points_per_class: int = Field(30, ge=2, description="training points of each class")
-    gap: float = Field(0.14, gt=0, description="least distance of a point to the true boundary")
+    points_per_class: int = Field(30, ge=2, le=10_000, description="training points of each class")
+    # Of the square's points 3 in 100 are farther away than 0.8, and none is than 1.
+    gap: float = Field(0.14, gt=0, le=0.8, description="least distance of a point to the true boundary")
     width: int = Field(64, ge=1, description="units of a hidden layer")
     depth: int = Field(3, ge=1, description="hidden layers")
     steps: int = Field(800, ge=1, description="training steps, each on all points")

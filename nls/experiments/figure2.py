@@ -18,14 +18,16 @@ from torch import Tensor, nn
 from nls.data import IMAGE_SETS, ImageDataset, Split, load_images
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
-from nls.engine.settings import RunSpec, Settings
+from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.user_code import is_user_code, user_file
-from nls.experiments.common import Common, ExperimentConfig
+from nls.errors import UserError
+from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig
 from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import SmallConvNet
 from nls.objectives.binary import CrossEntropy, Hinge, make_loss
 from nls.objectives.geometric_svm import GeometricSVM
+from nls.objectives.settings import check_settings
 
 LOSSES = {"cross_entropy": CrossEntropy, "hinge": Hinge, "geometric_svm": GeometricSVM}
 # A seed whose accuracy is not this much above the share of the larger class has collapsed to chance.
@@ -36,12 +38,6 @@ _LOOK = 20
 _IMAGES, _ROWS = 1000, 32_000
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
-
-
-def _known_dataset(name: str) -> str:
-    if name not in IMAGE_SETS and not name.endswith(".npz"):
-        raise ValueError(f"take one of {', '.join(IMAGE_SETS)}, or the path of an .npz file")
-    return name
 
 
 def _known_loss(name: str) -> str:
@@ -73,7 +69,7 @@ class DatasetPlan(Settings):
     """What is run on one dataset."""
 
     fractions: list[Fraction] = Field(min_length=1, description="shares of the training set, in (0, 1]")
-    seeds: int = Field(ge=1, description="number of seeds, 0 … seeds − 1")
+    seeds: int = Field(ge=1, le=MOST_SEEDS, description="number of seeds, 0 … seeds − 1")
     losses: dict[str, LossPlan] = Field(
         min_length=1, description="rows of the table: a name, and a loss with its settings"
     )
@@ -82,14 +78,17 @@ class DatasetPlan(Settings):
     @classmethod
     def _losses(cls, losses: dict[str, LossPlan]) -> dict[str, LossPlan]:
         for name, plan in losses.items():
-            _known_loss(plan.loss or name)
+            loss = _known_loss(plan.loss or name)
+            if not is_user_code(loss):
+                with told_with_key():
+                    check_settings(LOSSES[loss], plan.model_extra or {}, name)
         return losses
 
 
 class Config(ExperimentConfig):
     """Settings of Figure 2."""
 
-    datasets: dict[str, DatasetPlan] = Field(
+    datasets: dict[DatasetName, DatasetPlan] = Field(
         min_length=1, description="datasets by name, or by path of an .npz file"
     )
     seeds_per_job: int = Field(10, ge=1, description="seeds of one run directory")
@@ -98,11 +97,6 @@ class Config(ExperimentConfig):
         description="validation holds out a tenth of the training set, to choose settings without test data",
     )
     training: Training = Field(Training(), description="how a network is trained, if its loss does not say")
-
-    @field_validator("datasets")
-    @classmethod
-    def _datasets(cls, datasets: dict[str, DatasetPlan]) -> dict[str, DatasetPlan]:
-        return {_known_dataset(name): plan for name, plan in datasets.items()}
 
 
 class Spec(RunSpec):
@@ -138,10 +132,10 @@ def expand(config: Config, common: Common) -> list[Spec]:
                 for first in range(0, plan.seeds, config.seeds_per_job):
                     seeds = list(range(first, min(first + config.seeds_per_job, plan.seeds)))
                     block = f"seeds{seeds[0]:03d}-{seeds[-1]:03d}"
-                    run_name = f"{Path(dataset).stem}-{fraction:g}-{_short(name)}-{block}"
+                    run = run_name(Path(dataset).stem, f"{fraction:g}", _short(name), block)
                     specs.append(
                         Spec(
-                            **common.base("figure2", run_name, config.threads),
+                            **common.base("figure2", run, config.threads),
                             dataset=dataset,
                             fraction=fraction,
                             name=_short(name),
@@ -305,6 +299,11 @@ def _halves(data: ImageDataset, evaluate_on: str) -> tuple[Split, Split]:
         return data.train, data.test
     order = numpy_stream(0, "validation").permutation(len(data.train.labels))
     held, kept = np.sort(order[: len(order) // 10]), np.sort(order[len(order) // 10 :])
+    if len(held) < FEWEST_HELD_OUT:
+        raise UserError(
+            f"evaluate_on: a tenth of {len(order)} training images are {len(held)}, too few to measure on (at least "
+            f"{FEWEST_HELD_OUT}): take a larger data set"
+        )
     return (
         Split(data.train.images[kept], data.train.labels[kept]),
         Split(data.train.images[held], data.train.labels[held]),

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nls.data import Curve, load_curves
+from nls.data.curves import CURVES
 from nls.engine.files import written_whole
 from nls.engine.runs import Run
 from nls.engine.seeds import stream_seed
@@ -23,7 +24,7 @@ from nls.geometry.meshing import mesh_zero_level
 from nls.geometry.octree import Grid
 from nls.levelset import Field as FieldOfSpace
 from nls.networks.implicit import ImplicitMLP
-from nls.reconstruction.api import MIN_RESOLUTION
+from nls.reconstruction.api import MAX_RESOLUTION, MIN_RESOLUTION
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.levelset import Sampling, level_set_loss
 from nls.reconstruction.training import Training, fit
@@ -36,7 +37,9 @@ class Fit(Settings):
     depth: int = Field(4, ge=1, description="hidden layers")
     training: Training = Training(batch=500, learning_rate=1e-3)
     sampling: Sampling = Sampling(fit_weight=5.0, level_sigmas=[])
-    resolution: int = Field(100, ge=MIN_RESOLUTION, description="nodes of the grid along an axis")
+    resolution: int = Field(
+        100, ge=MIN_RESOLUTION, le=MAX_RESOLUTION, description="nodes of the grid along an axis"
+    )
     seed: int = Field(0, ge=0, description="seed of initialisation and batches")
 
 
@@ -49,6 +52,14 @@ class Config(ExperimentConfig):
         description="which curves: closed or open, an underscore, and clean, noise, large_noise or partial",
     )
     fit: Fit = Field(Fit(), description="how a curve's network is trained and read out")
+
+    @field_validator("curves")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        unknown = [name for name in names if name not in CURVES]
+        if unknown:
+            raise ValueError(f"{unknown[0]} is no curve; take of {', '.join(CURVES)}")
+        return names
 
 
 class Spec(RunSpec):

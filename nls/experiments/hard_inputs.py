@@ -1,13 +1,14 @@
 """Hard inputs: virtual scans of the bodies under conditions that break methods, reconstructed and measured."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from nls.data import load_scans
 from nls.data.scanner import CONDITIONS, scan_under
+from nls.data.scans import SCANS
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec, run_name
 from nls.experiments import table2
@@ -21,7 +22,9 @@ from nls.reconstruction.surface import OrientedMethod
 class Config(table2.ReconstructionConfig):
     """Settings of the hard inputs."""
 
-    scans: list[int] = Field([0], min_length=1, description="numbers of the virtual bodies that are scanned")
+    scans: list[Annotated[int, Field(ge=0, lt=SCANS["bodies"])]] = Field(
+        [0], min_length=1, description="numbers of the virtual bodies that are scanned"
+    )
     conditions: list[str] = Field(
         list(CONDITIONS), min_length=1, description=f"how the bodies are scanned: {', '.join(CONDITIONS)}"
     )

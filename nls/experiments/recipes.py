@@ -5,7 +5,8 @@ from pathlib import Path
 from types import ModuleType
 
 from nls.engine.runs import execute
-from nls.engine.settings import parse, read_yaml
+from nls.engine.settings import parse
+from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
 
 RECIPES = (

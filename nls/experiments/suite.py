@@ -1,23 +1,27 @@
 """A suite: a configuration file, its experiments, and the specs they expand into."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, create_model
 
-from nls.engine.files import write_if_changed, yaml_text
+from nls.engine.files import write_if_changed
 from nls.engine.finished import METRICS
 from nls.engine.settings import Device, RunSpec, Settings, parse
+from nls.engine.yaml_files import yaml_text
 from nls.errors import UserError
-from nls.experiments.common import Common, ExperimentConfig, results_directory, run_directory, spec_file
+from nls.experiments.common import (
+    PATH,
+    Common,
+    ExperimentConfig,
+    results_directory,
+    run_directory,
+    spec_file,
+)
 from nls.experiments.recipes import RECIPES, recipe
-
-# Braces would be wildcards to Snakemake; a line break, or nothing, is no path.
-_PATH = r"^[^{}\x00-\x1f\x7f]+$"
-
 
 # One optional key an experiment; one that is left out is not run.
 _keys: dict[str, Any] = {name: (recipe(name).Config | None, None) for name in RECIPES}
@@ -30,9 +34,9 @@ class SuiteConfig(Settings):
     suite: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the folders below results/ and reports/"
     )
-    data_root: str = Field("data", pattern=_PATH, description="folder of the datasets")
+    data_root: str = Field("data", pattern=PATH, description="folder of the datasets")
     mirror: str | None = Field(
-        None, pattern=_PATH, description="folder or http address to fetch datasets from (see docs/data.md)"
+        None, pattern=PATH, description="folder or http address to fetch datasets from (see docs/data.md)"
     )
     device: Device = Field("auto", description="where runs compute; auto takes a GPU if there is one")
     checkpoint_minutes: float = Field(5.0, gt=0, description="minutes between two checkpoints of a run")
@@ -108,8 +112,12 @@ def load_suite(values: dict[str, Any], source: str) -> Suite:
     for name in RECIPES:
         settings = getattr(config.experiments, name)
         if settings is not None:
-            specs[name] = recipe(name).expand(settings, common)
+            try:
+                specs[name] = recipe(name).expand(settings, common)
+            except UserError as error:
+                raise UserError(f"{source}: experiments.{name}: {error}") from error
             _require_distinct(specs[name], f"{source}: experiments.{name}")
+    _require_runs(specs, config.suite, source)
     return Suite(config, specs)
 
 
@@ -118,6 +126,17 @@ def _make_older(result: Path, spec: Path) -> None:
     before = spec.stat().st_mtime - 1
     if result.exists() and result.stat().st_mtime > before:
         os.utime(result, (before, before))
+
+
+def _require_runs(specs: Mapping[str, Sequence[RunSpec]], suite: str, source: str) -> None:
+    """Check that the runs whose results others read are asked for too."""
+    there = {str(run_directory(spec) / METRICS) for runs in specs.values() for spec in runs}
+    for experiment, runs in specs.items():
+        for path in (path for spec in runs for path in spec.files_read()):
+            if Path(path).is_relative_to(results_directory(suite)) and path not in there:
+                raise UserError(
+                    f"{source}: experiments.{experiment}: the suite has no run {Path(path).parent}"
+                )
 
 
 def _require_distinct(specs: Sequence[RunSpec], place: str) -> None:

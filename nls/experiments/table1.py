@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
 from nls.attacks import (
@@ -25,27 +25,29 @@ from nls.attacks import (
     is_correct,
     pgd,
 )
+from nls.attacks.library import members, require_defined
 from nls.attacks.report import PGD_ATTACKS
 from nls.data import IMAGE_SETS, load_images
 from nls.engine.finished import METRICS
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
-from nls.engine.settings import RunSpec, Settings, run_name
+from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.user_code import is_user_code, short_name, user_file
-from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
+from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seeds, seed_list
 from nls.experiments.training import NetworkName, Training, images_of, train, weights_of
 from nls.objectives.classifiers import METHODS, make_method
+from nls.objectives.settings import check_settings
 
 
 class AttackPlan(Settings):
     """What the networks of a dataset are attacked with."""
 
-    eps: float = Field(ge=0, description="ε: radius of the L∞ ball, in pixel values")
+    eps: float = Field(ge=0, le=1, description="ε: radius of the L∞ ball, in pixel values")
     attacks: list[str] = Field(
-        description="some of pgd-xent, pgd-margin, apgd-ce, apgd-t, fab-t, square, autoattack"
+        min_length=1, description="some of pgd-xent, pgd-margin, apgd-ce, apgd-t, fab-t, square, autoattack"
     )
     steps: int = Field(ge=1, description="steps of PGD")
-    step_size: float = Field(gt=0, description="step size of PGD, in pixel values")
+    step_size: float = Field(gt=0, le=1, description="step size of PGD, in pixel values")
     starts: int = Field(10, ge=1, description="random starts of PGD; mean and worst case are reported")
     test_images: int | None = Field(None, ge=1, description="the first images of the test set; null: all")
     apgd_steps: int = Field(100, ge=1, description="steps of APGD, and of targeted APGD for every target")
@@ -69,8 +71,8 @@ class AttackPlan(Settings):
     @field_validator("curve_eps")
     @classmethod
     def _ascending(cls, radii: list[float]) -> list[float]:
-        if radii != sorted(radii) or any(radius < 0 for radius in radii):
-            raise ValueError("radii must ascend from 0 or more")
+        if radii != sorted(radii) or any(not 0 <= radius <= 1 for radius in radii):
+            raise ValueError("radii must ascend from 0 or more to at most 1, in pixel values")
         return radii
 
     def effort(self) -> Effort:
@@ -81,7 +83,9 @@ class AttackPlan(Settings):
 class Row(Settings):
     """One row of the table."""
 
-    dataset: str = Field(description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file")
+    dataset: DatasetName = Field(
+        description="mnist, fashion_mnist, cifar10, digits, or the path of an .npz file"
+    )
     network: NetworkName = Field(description="a classifier of nls.networks.classifiers, or file.py:Factory")
     method: str = Field(
         description="standard, madry, trades, ours, ours-level, ours-linf, mma, mart, hat, dyart, large-margin, "
@@ -90,11 +94,15 @@ class Row(Settings):
     variant: str | None = Field(
         None, description="word that tells apart rows of a method with other settings; null: none"
     )
-    eps_train: float | None = Field(None, description="ε_train as the table prints it; null for none")
-    settings: dict[str, Any] = Field({}, description="arguments of the method's class: see the API")
+    eps_train: float | None = Field(
+        None, ge=0, le=1, description="ε_train as the table prints it; null for none"
+    )
     helper: str | None = Field(
         None,
         description="for the method hat: run of table1, without its seed, whose network of the same seed helps",
+    )
+    settings: dict[str, Any] = Field(
+        {}, validate_default=True, description="arguments of the method's class: see the API"
     )
     training: Training = Field(description="how the network is trained")
 
@@ -104,6 +112,16 @@ class Row(Settings):
         if name not in METHODS and not is_user_code(name):
             raise ValueError(f"take one of {', '.join(METHODS)}, or file.py:Class")
         return name
+
+    @field_validator("settings")
+    @classmethod
+    def _settings(cls, settings: dict[str, Any], others: ValidationInfo) -> dict[str, Any]:
+        method, helper = others.data.get("method"), others.data.get("helper")
+        if method is not None and method in METHODS:
+            given = settings | ({} if helper is None else {"helper": helper})
+            with told_with_key():
+                check_settings(METHODS[method], given, method)
+        return settings
 
     def run_name(self, seed: int) -> str:
         """Return the name of the row's run with a seed."""
@@ -186,6 +204,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     row, plan = spec.row, spec.attacks
     data = load_images(row.dataset, Path(spec.data_root))
     run.data[row.dataset] = data.fingerprint
+    require_defined(members(plan.attacks), data.classes, "linf", data.test.images.shape)
     method = make_method(row.method, spec.method_settings())
     network, state = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from nls.data import load_scans, read_points
 from nls.data.landmarks import landmarks_of
 from nls.data.pairs import read_pairs
-from nls.data.scans import SCAN_SETS
+from nls.data.scans import SCANS
 from nls.engine.files import written_whole
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream
@@ -26,7 +26,7 @@ from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.hands_and_face import detail_metrics
 from nls.geometry.metrics import chamfer_of_meshes, compare, distances_to
 from nls.reconstruction import Method, Reconstruction, reconstruct_with
-from nls.reconstruction.api import MIN_RESOLUTION, QUALITIES
+from nls.reconstruction.api import MAX_RESOLUTION, MIN_RESOLUTION, QUALITIES
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.user_method import UserMethod
 
@@ -43,6 +43,7 @@ class ReconstructionConfig(ExperimentConfig):
     resolution: int = Field(
         QUALITIES["default"].resolution,
         ge=MIN_RESOLUTION,
+        le=MAX_RESOLUTION,
         description="nodes of the meshing grid along an axis",
     )
     max_points: int = Field(100_000, ge=100, description="points of a scan that are used, drawn at random")
@@ -58,7 +59,7 @@ class Config(ReconstructionConfig):
 
     data: str = Field(
         "bodies",
-        pattern=r"^(bodies|faust|.+\.csv)$",
+        pattern=r"^(bodies|faust|[^{}\x00-\x1f\x7f]+\.csv)$",
         description="set of scans and registrations: bodies, faust, or a CSV file of one's own with the columns "
         "scan, truth and name (see docs/data.md)",
     )
@@ -205,12 +206,17 @@ def told(method: Method) -> str:
 
 def is_body(data: str) -> bool:
     """Tell whether a set of scans is of people."""
-    return data in SCAN_SETS
+    return data in SCANS
 
 
 def cases(config: Config) -> list[dict[str, Any]]:
     """Return the part of a spec that says which scan."""
     if is_body(config.data):
+        unknown = [number for number in config.scans or () if not 0 <= number < SCANS[config.data]]
+        if unknown:
+            raise UserError(
+                f"scans: {config.data} has no scan {unknown[0]}: they count from 0 to {SCANS[config.data] - 1}"
+            )
         numbers = range(10) if config.scans is None else config.scans
         return [
             {"scan": number, "scan_name": f"{number:03d}", "scan_file": None, "truth_file": None}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 from torch import Tensor, nn
 
 from nls.attacks import channels_last
@@ -21,6 +21,7 @@ from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
 from nls.engine.user_code import is_user_code
 from nls.errors import UserError
+from nls.experiments.common import FEWEST_HELD_OUT
 from nls.experiments.kept_weights import KeptWeights, robustness
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
 from nls.objectives.base import ClassifierLoss, Moment
@@ -53,7 +54,7 @@ class Training(Settings):
         description="course of the learning rate; milestones: falls at some epochs; cosine: down to 0; cyclic: up "
         "from 0 over two fifths of the steps, then down to 0",
     )
-    milestones: list[int] = Field(
+    milestones: list[Annotated[int, Field(ge=1)]] = Field(
         [], description="epochs after which the learning rate is multiplied by decay (schedule milestones)"
     )
     decay: float = Field(0.5, gt=0, le=1, description="factor of the learning rate at a milestone")
@@ -66,12 +67,19 @@ class Training(Settings):
     held_out: int = Field(
         0,
         ge=0,
-        description="images held out of the training set; the epoch whose network withstands ten steps of PGD on "
-        "most of them is kept; 0: the last epoch is kept",
+        description="images held out of the training set, 50 or more; the epoch whose network withstands ten steps "
+        "of PGD on most of them is kept; 0: the last epoch is kept",
     )
     augment: bool = Field(False, description="random crop with padding 4 and horizontal flip")
     train_images: int | None = Field(None, ge=1, description="random part of the training set; null: all")
     compile: bool = Field(False, description="compile the network for training with torch.compile")
+
+    @field_validator("held_out")
+    @classmethod
+    def _enough(cls, images: int) -> int:
+        if 0 < images < FEWEST_HELD_OUT:
+            raise ValueError(f"too few to choose by; hold out {FEWEST_HELD_OUT} or more, or 0")
+        return images
 
 
 def images_of(split: Split, rows: Any, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -83,8 +91,16 @@ def images_of(split: Split, rows: Any, device: torch.device) -> tuple[Tensor, Te
 
 
 def network_for(data: ImageDataset, name: str) -> nn.Module:
-    """Build the named network for the images of a dataset."""
-    _, channels, side, _ = data.train.images.shape
+    """Build the named network for the images of a dataset.
+
+    Raises:
+        UserError: the images are not square, or see :func:`build_classifier`.
+    """
+    _, channels, side, width = data.train.images.shape
+    if side != width:
+        raise UserError(
+            f"dataset: the images of {data.name} are {side} x {width}, and networks take squares: pad or crop them"
+        )
     return build_classifier(name, channels, side, data.classes)
 
 

@@ -1,18 +1,19 @@
 """Theorem 1: polyhedral shapes as the exact zero level sets of ReLU networks, built without training."""
 
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nls.engine.files import write_json, written_whole
 from nls.engine.runs import Run
-from nls.engine.settings import RunSpec
+from nls.engine.settings import RunSpec, told_with_key
 from nls.experiments.common import Common, ExperimentConfig
 from nls.universality import check, evaluations_per_second, save_network, shape
 from nls.universality.layers import compile_partition
+from nls.universality.shapes import require_shape
 from nls.universality.tree import partition
 from nls.universality.zeros import find_walls
 
@@ -20,14 +21,24 @@ from nls.universality.zeros import find_walls
 class Config(ExperimentConfig):
     """Settings of the check of Theorem 1."""
 
-    shapes: dict[str, list[int]] = Field(
-        description="shapes (body-N is a body of N faces); for each, nodes along an axis of the grids that extract it"
+    shapes: dict[str, list[Annotated[int, Field(ge=2, le=1024)]]] = Field(
+        min_length=1,
+        description="shapes (body-N is a body of N faces); for each, nodes along an axis of the grids that extract "
+        "it",
     )
     dtype: Literal["float32", "float64"] = Field("float64", description="number type of the weights")
     points: int = Field(
         100_000, ge=100, description="points at which the network's sign is compared with the mesh"
     )
     timed_points: int = Field(100_000, ge=1000, description="points of the timing")
+
+    @field_validator("shapes")
+    @classmethod
+    def _known(cls, shapes: dict[str, list[int]]) -> dict[str, list[int]]:
+        for name in shapes:
+            with told_with_key():
+                require_shape(name)
+        return shapes
 
 
 class Spec(RunSpec):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from nls.engine.user_code import is_user_code, load_user_code
 from nls.errors import UserError
 from nls.levelset import members
+from nls.objectives.settings import check_settings
 
 
 class BinaryLoss(Protocol):
@@ -61,7 +62,10 @@ def make_loss(name: str, kinds: Mapping[str, type], settings: Mapping[str, Any])
     Raises:
         UserError: the class does not take the settings, or the user's file cannot be loaded.
     """
-    kind = load_user_code(name) if is_user_code(name) else kinds[name]
+    if not is_user_code(name):
+        check_settings(kinds[name], settings, f"the settings of {name}")
+        return kinds[name](**settings)
+    kind = load_user_code(name)
     try:
         return kind(**settings)
     except TypeError as error:

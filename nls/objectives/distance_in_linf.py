@@ -10,6 +10,7 @@ from torch.nn import functional
 from nls.attacks import under_attack
 from nls.levelset import SampleNetwork, as_column, false_position, soft_class_margin, values_and_jacobian
 from nls.objectives.base import Moment, climbed_in_box, warmed_up
+from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 
 # A boundary point is sharp enough at this φ: the sample network's own step closes the rest.
 SHARP = 1e-2
@@ -48,14 +49,14 @@ class DistanceInLinf:
         root_iterations: the most iterations of false position.
     """
 
-    eps: float
-    wanted: float
-    weight: float = 30
-    level: float = 3
-    steps: int = 40
-    step_size: float = 0.01
-    warm_up_epochs: float = 0
-    root_iterations: int = 4
+    eps: Radius
+    wanted: Radius
+    weight: NotNegative = 30
+    level: NotNegative = 3
+    steps: Count = 40
+    step_size: StepSize = 0.01
+    warm_up_epochs: NotNegative = 0
+    root_iterations: Count = 4
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""

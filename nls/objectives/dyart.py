@@ -10,6 +10,7 @@ from torch.nn import functional
 from nls.attacks import nearest_beyond, under_attack
 from nls.levelset import soft_class_margin, values_and_jacobian
 from nls.objectives.base import Moment, box, rows_to_train_on, uniform_in
+from nls.objectives.settings import Count, NotNegative, Positive, Radius
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class DyART:
         burn_in_epochs: epochs of cross-entropy alone at the start; 10 in the release.
     """
 
-    radius: float
-    decay: float = 3
-    weight: float = 1000
-    temperature: float = 5
-    steps: int = 20
-    eps_start: float = 0.03
-    burn_in_epochs: float = 10
+    radius: Radius
+    decay: Positive = 3
+    weight: NotNegative = 1000
+    temperature: Positive = 5
+    steps: Count = 20
+    eps_start: Radius = 0.03
+    burn_in_epochs: NotNegative = 10
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

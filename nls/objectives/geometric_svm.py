@@ -22,6 +22,7 @@ from nls.levelset import (
 )
 from nls.objectives.binary import by_member
 from nls.objectives.boundary_distance import Norm, distance
+from nls.objectives.settings import BelowHalf, Count, NotNegative, Positive
 
 _Places = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -53,12 +54,12 @@ class GeometricSVM:
 
     def __init__(
         self,
-        regularization: float = 0.01,
+        regularization: NotNegative = 0.01,
         alpha: float = -1.0,
         norm: Norm = "linf",
-        radius: float = 1.0,
-        tolerance: float = 1e-3,
-        max_iterations: int = 15,
+        radius: Positive = 1.0,
+        tolerance: BelowHalf = 1e-3,
+        max_iterations: Count = 15,
     ) -> None:
         if not tolerance < 0.5:
             raise ValueError(f"tolerance must be below 0.5, not {tolerance}")

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nls.networks.weights import load_weights
 from nls.objectives.base import Moment, warmed_up
+from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 from nls.objectives.trades import divergence, farthest_in_divergence
 
 
@@ -37,14 +38,14 @@ class HAT:
 
     def __init__(
         self,
-        eps: float,
+        eps: Radius,
         helper: str,
-        beta: float = 2.5,
-        gamma: float = 0.5,
-        reach: float = 2.0,
-        steps: int = 10,
-        step_size: float = 0.007,
-        warm_up_epochs: float = 0,
+        beta: NotNegative = 2.5,
+        gamma: NotNegative = 0.5,
+        reach: NotNegative = 2.0,
+        steps: Count = 10,
+        step_size: StepSize = 0.007,
+        warm_up_epochs: NotNegative = 0,
     ) -> None:
         self.eps, self.beta, self.gamma, self.reach = eps, beta, gamma, reach
         self.steps, self.step_size, self.warm_up_epochs = steps, step_size, warm_up_epochs

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nls.attacks import under_attack
 from nls.levelset import ClassMargin, class_margin, values_and_jacobian
 from nls.objectives.base import Moment
+from nls.objectives.settings import Positive
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class LargeMargin:
         gamma: wanted distance, in pixel values.
     """
 
-    gamma: float
+    gamma: Positive
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from nls.attacks import under_attack
 from nls.objectives.base import Moment, climbed_in_box, warmed_up
+from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class Madry:
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
-    eps: float
-    steps: int = 40
-    step_size: float = 0.01
-    warm_up_epochs: float = 0
+    eps: Radius
+    steps: Count = 40
+    step_size: StepSize = 0.01
+    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
 from nls.objectives.base import Moment, box, warmed_up
+from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 from nls.objectives.trades import divergence
 
 # Keeps log(1 − p) finite where another class has all of the probability, as in the authors' release.
@@ -31,11 +32,11 @@ class MART:
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
-    eps: float
-    beta: float = 5
-    steps: int = 40
-    step_size: float = 0.01
-    warm_up_epochs: float = 0
+    eps: Radius
+    beta: NotNegative = 5
+    steps: Count = 40
+    step_size: StepSize = 0.01
+    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""

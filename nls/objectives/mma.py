@@ -10,6 +10,7 @@ from torch.nn import functional
 from nls.attacks import under_attack
 from nls.levelset import ClassMargin, false_position
 from nls.objectives.base import Moment, climbed_in_box, has_batch_normalisation, rows_to_train_on, warmed_up
+from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class MMA:
         warm_up_epochs: epochs over which ``eps_max`` grows from 0; none in the paper.
     """
 
-    eps_max: float
-    steps: int = 40
-    step_size: float = 0.01
-    warm_up_epochs: float = 0
+    eps_max: Radius
+    steps: Count = 40
+    step_size: StepSize = 0.01
+    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: unless rows are taken out of the batch."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 from nls.attacks import under_attack
 from nls.levelset import soft_class_margin
 from nls.objectives.base import Moment, climbed_in_box, warmed_up
+from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class OuterLevel:
         warm_up_epochs: epochs over which ε grows from 0.
     """
 
-    eps: float
-    level: float = 3
-    steps: int = 40
-    step_size: float = 0.01
-    warm_up_epochs: float = 0
+    eps: Radius
+    level: NotNegative = 3
+    steps: Count = 40
+    step_size: StepSize = 0.01
+    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""

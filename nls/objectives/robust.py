@@ -15,6 +15,7 @@ from nls.objectives.base import (
     rows_to_train_on,
     warmed_up,
 )
+from nls.objectives.settings import Count, NotNegative, Positive, Radius, StepSize
 
 # A root is sharp enough at this margin; its use is decided by the looser `root_tolerance`.
 SHARP = 1e-3
@@ -73,16 +74,16 @@ class RobustLevelSets:
             wait until the boundary comes near by itself, which takes many epochs.
     """
 
-    eps_correct: float
-    eps_wrong: float
-    eps_attack: float
-    weight_correct: float = 1
-    steps: int = 40
-    step_size: float = 0.01
-    eps_start: float = 0.001
-    warm_up_epochs: float = 0
-    root_tolerance: float = 0.1
-    lost_weight: float = 0
+    eps_correct: Radius
+    eps_wrong: Radius
+    eps_attack: Radius
+    weight_correct: NotNegative = 1
+    steps: Count = 40
+    step_size: StepSize = 0.01
+    eps_start: Radius = 0.001
+    warm_up_epochs: NotNegative = 0
+    root_tolerance: Positive = 0.1
+    lost_weight: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: unless rows are taken out of the batch."""

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
 from nls.objectives.base import Moment, box, warmed_up
+from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Trades:
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
-    eps: float
-    beta: float
-    steps: int = 40
-    step_size: float = 0.01
-    warm_up_epochs: float = 0
+    eps: Radius
+    beta: NotNegative
+    steps: Count = 40
+    step_size: StepSize = 0.01
+    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""

@@ -21,7 +21,7 @@ from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.session import SurfaceSession, UnsavedSession
 from nls.reconstruction.surface import OrientedMethod
 
-MIN_RESOLUTION = 16
+MIN_RESOLUTION, MAX_RESOLUTION = 16, 4096
 
 Quality = Literal["fast", "default", "fine"]
 
@@ -112,8 +112,8 @@ def reconstruct(
             raise UserError(f"steps must be at least 1, not {steps}")
         settings = _with_steps(settings, steps)
     resolution = QUALITIES[quality].resolution if resolution is None else resolution
-    if resolution < MIN_RESOLUTION:
-        raise UserError(f"resolution must be at least {MIN_RESOLUTION}, not {resolution}")
+    if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
+        raise UserError(f"resolution must be from {MIN_RESOLUTION} to {MAX_RESOLUTION}, not {resolution}")
     session = UnsavedSession(choose_device(device)) if session is None else session
     cloud = np.asarray(points, dtype=np.float64)
     return reconstruct_with(

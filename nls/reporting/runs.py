@@ -14,7 +14,8 @@ from nls.engine.finished import (
     read_json,
     require_whole,
 )
-from nls.engine.settings import deciding, first_difference, read_yaml
+from nls.engine.settings import deciding, first_difference
+from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
 from nls.reporting.kept_runs import kept_file, read_kept
 

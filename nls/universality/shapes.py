@@ -1,5 +1,6 @@
 """The shapes that the construction is checked on: in the plane and in space, with holes, handles and cavities."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -17,12 +18,18 @@ def shape(name: str) -> Hypersurface:
     Raises:
         UserError: if there is no such shape.
     """
-    if name in SHAPES:
-        return SHAPES[name]()
-    kind, _, count = name.partition("-")
-    if kind == "body" and count.isdigit():
-        return body(int(count))
-    raise UserError(f"no shape is called {name}; take one of {', '.join(SHAPES)} or body-N with N faces")
+    require_shape(name)
+    return SHAPES[name]() if name in SHAPES else body(int(name.removeprefix("body-")))
+
+
+def require_shape(name: str) -> None:
+    """Check that there is a shape of this name, or could be a body.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in SHAPES and not re.fullmatch(r"body-[1-9]\d{1,5}", name):
+        raise UserError(f"no shape is called {name}; take one of {', '.join(SHAPES)} or body-N with N faces")
 
 
 def square() -> Hypersurface:

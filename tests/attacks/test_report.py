@@ -208,5 +208,5 @@ def test_square_in_l2_needs_five_pixels():
 def test_targeted_apgd_needs_four_classes():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     images, labels = torch.rand(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64)
-    with pytest.raises(UserError, match="targeted APGD needs four classes, the model has 3"):
+    with pytest.raises(UserError, match="targeted APGD needs four classes, not 3"):
         library_attack("apgd-t", model, images, labels, Ball(0.1), classes=3, effort=QUICK, seed=0)

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import __main__ as command
 from benchmarks import agreement, gpu, suite
-from nls.engine.settings import read_yaml
+from nls.engine.yaml_files import read_yaml
 from nls.experiments.cost import loops_of
 
 CPU = torch.device("cpu")

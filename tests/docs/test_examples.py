@@ -8,7 +8,7 @@ import pytest
 from pages import ROOT, carry_out, commands
 
 from nls.cli import main
-from nls.engine.settings import read_yaml
+from nls.engine.yaml_files import read_yaml
 from nls.experiments import load_suite, run_spec
 from nls.experiments.common import run_directory, spec_file
 from nls.reporting.products import make_table

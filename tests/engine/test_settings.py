@@ -54,7 +54,6 @@ DIGITS = (*FIGURE2, "datasets", "digits")
             changed(*FIGURE2, "datasets", {"svhn": SMOKE["experiments"]["figure2"]["datasets"]["digits"]}),
             ["svhn", "mnist"],
         ),
-        (changed(*FIGURE2, "training", "learning_rate", "1e-3"), ["'1e-3'", "write 1.0e-3"]),
         (changed("device", "tpu"), ["device", "'tpu'", "'auto', 'cpu' or 'cuda'"]),
         (changed("suite", "../up"), ["suite", "../up"]),
         (changed(*DIGITS, "fractions", [0.1, 0.1]), ["experiments.figure2", "two runs would be named"]),

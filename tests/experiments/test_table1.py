@@ -12,8 +12,9 @@ from scipy import stats
 from nls.attacks import library_attack
 from nls.cli import main
 from nls.data import load_images
-from nls.engine.files import write_text, yaml_text
+from nls.engine.files import write_text
 from nls.engine.runs import execute
+from nls.engine.yaml_files import yaml_text
 from nls.errors import Interrupted, UserError
 from nls.experiments import blackbox, load_suite, table1
 from nls.experiments.common import Common
@@ -193,7 +194,7 @@ def test_bad_rows_name_what_is_allowed(tmp_path, change, message):
 
 
 def test_every_row_runs_with_every_seed_and_the_first_seed_keeps_its_name(tmp_path):
-    row = {"method": "madry", "eps_train": 0.3}
+    row = {"method": "madry", "eps_train": 0.3, "settings": {"eps": 0.3}}
     name = "digits-convnet-small-madry-0.3"
     named = {spec.run: spec.seed for spec in specs(tmp_path, seeds=3, a=row, b={"method": "standard"})}
     assert [run for run in named if "madry" in run] == [name, f"{name}-seed1", f"{name}-seed2"]
@@ -352,8 +353,9 @@ def test_a_network_that_does_not_fit_is_told_in_one_line_before_training(
 
 
 def test_settings_that_a_method_does_not_take(tmp_path):
-    spec = specs(tmp_path, a={"method": "madry", "settings": {"epsilon": 0.1}})["a"]
-    with pytest.raises(UserError, match="madry: does not take the settings"):
+    (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self, eps):\n        self.eps = eps\n")
+    spec = specs(tmp_path, a={"method": f"{tmp_path}/mine.py:Mine", "settings": {"epsilon": 0.1}})["a"]
+    with pytest.raises(UserError, match="Mine: does not take the settings"):
         execute(spec, table1.run, tmp_path / "run")
 
 

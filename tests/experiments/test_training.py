@@ -96,13 +96,13 @@ def run_in(folder):
 
 def test_held_out_images_are_not_trained_on(tmp_path):
     method, run = Recording(), run_in(tmp_path)
-    plan = Training(epochs=4, batch_size=8, learning_rate=1e-3, held_out=16, average=0.5)
-    train("convnet-small", method, dataset(64), plan, run, seed=0, eps=0.1)
+    plan = Training(epochs=4, batch_size=8, learning_rate=1e-3, held_out=64, average=0.5)
+    train("convnet-small", method, dataset(112), plan, run, seed=0, eps=0.1)
     assert len(method.seen) == 48
     assert {"held_out_accuracy", "held_out_robust_accuracy"} <= run.history[-1].keys()
 
 
 def test_too_few_images_are_one_line(tmp_path):
-    plan = Training(epochs=1, batch_size=32, learning_rate=1e-3, held_out=40)
+    plan = Training(epochs=1, batch_size=32, learning_rate=1e-3, held_out=60)
     with pytest.raises(UserError, match="24 images are left to train on, fewer than a batch of 32"):
-        train("convnet-small", Recording(), dataset(64), plan, run_in(tmp_path), seed=0, eps=0.1)
+        train("convnet-small", Recording(), dataset(84), plan, run_in(tmp_path), seed=0, eps=0.1)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nls.engine.settings import read_yaml
+from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
 from nls.experiments import RECIPES, load_suite
 from nls.reporting.kept_runs import kept_file
