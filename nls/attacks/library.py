@@ -1,13 +1,15 @@
 """Attacks of the torchattacks package: APGD on two losses, targeted APGD, FAB and Square (Croce and Hein, 2020).
 
-What this file changes: step counts are the published ones (the package's defaults are ten steps, also inside its
-``AutoAttack``); the global random state and the parameters' gradients stay as they were; the module and each of
-its parts gets its own mode back; and the package's verdict is not used: points are cut to the ball and judged by
-the caller.
+What this file changes: settings are those of the authors' standard version (the package has ten steps instead of a
+hundred, also inside its ``AutoAttack``, and stretches Square's schedule of sizes to the number of queries); targeted
+APGD in L2 takes each example's own step size, where the package takes the first one's for all; the global random
+state and the parameters' gradients stay as they were; the module and each of its parts gets its own mode back; and
+the package's verdict is not used: points are cut to the ball and judged by the caller.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -47,6 +49,9 @@ LIBRARY_ATTACKS: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-dlr", "apgd-t", "
 AUTOATTACK: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
 AUTOATTACK_RANDOMISED: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-dlr")
 
+# Wrong classes that a targeted attack tries, the likeliest first: nine in the standard version.
+_TARGETS = 9
+
 
 def library_attack(
     name: LibraryAttack,
@@ -74,7 +79,8 @@ def library_attack(
     with under_attack(model), torch.random.fork_rng(devices=devices):
         attacker = _attacker(name, model, classes, effort, passes, eps=ball.eps, norm=norm, seed=seed)
         attacker.set_device(images.device)
-        points = attacker(images, labels).detach()
+        # FAB takes views, which images with their channels last do not have.
+        points = attacker(images.contiguous(), labels).detach()
     return ball.clip(points, images)
 
 
@@ -101,6 +107,27 @@ def require_defined(attacks: Sequence[str], classes: int, norm: Norm, shape: Seq
 def _attacker(
     name: LibraryAttack, model: nn.Module, classes: int, effort: Effort, passes: int, **common: Any
 ) -> Any:
+    torchattacks = _package(name)
+    # The package counts the true class, too.
+    classes = min(classes, _TARGETS + 1)
+    match name:
+        case "apgd-ce":
+            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="ce", eot_iter=passes, **common)
+        case "apgd-dlr":
+            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="dlr", eot_iter=passes, **common)
+        case "apgd-t":
+            return _targeted_apgd()(
+                model, steps=effort.apgd_steps, n_classes=classes, eot_iter=passes, **common
+            )
+        case "fab-t":
+            return torchattacks.FAB(
+                model, steps=effort.fab_steps, multi_targeted=True, n_classes=classes, **common
+            )
+        case "square":
+            return torchattacks.Square(model, n_queries=effort.queries, resc_schedule=False, **common)
+
+
+def _package(name: LibraryAttack) -> Any:
     # Imported here: torchattacks imports torchvision, and both take seconds that only these attacks need.
     from nls.engine.vision import torchvision  # noqa: F401
 
@@ -111,19 +138,21 @@ def _attacker(
             f"{name} needs torchattacks, whose declared dependencies are stale: run "
             "`pip install --no-deps torchattacks==3.5.1`, or ask for pgd-xent,pgd-margin alone"
         ) from error
+    return torchattacks
 
-    match name:
-        case "apgd-ce":
-            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="ce", eot_iter=passes, **common)
-        case "apgd-dlr":
-            return torchattacks.APGD(model, steps=effort.apgd_steps, loss="dlr", eot_iter=passes, **common)
-        case "apgd-t":
-            return torchattacks.APGDT(
-                model, steps=effort.apgd_steps, n_classes=classes, eot_iter=passes, **common
-            )
-        case "fab-t":
-            return torchattacks.FAB(
-                model, steps=effort.fab_steps, multi_targeted=True, n_classes=classes, **common
-            )
-        case "square":
-            return torchattacks.Square(model, n_queries=effort.queries, **common)
+
+@cache
+def _targeted_apgd() -> Any:
+    """Return the package's targeted APGD with the steps of its untargeted one, where every example has its own size."""
+    torchattacks = _package("apgd-t")
+
+    class TargetedAPGD(torchattacks.APGDT):  # type: ignore[misc, name-defined]
+        loss = "dlr"
+
+        def attack_single_run(self, images: Tensor, labels: Tensor) -> Any:
+            with torch.no_grad():
+                targets = self.get_logits(images).argsort(dim=1)[:, -self.target_class]
+            self.dlr_loss = partial(self.dlr_loss_targeted, y_target=targets)
+            return torchattacks.APGD.attack_single_run(self, images, labels)
+
+    return TargetedAPGD
