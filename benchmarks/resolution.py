@@ -66,7 +66,7 @@ class SignedDistance:
         import igl
 
         places = points.detach().numpy().astype(np.float64)
-        squared, _, nearest = igl.point_mesh_squared_distance(places, self._vertices, self._faces)
+        _, _, nearest = igl.point_mesh_squared_distance(places, self._vertices, self._faces)
         inside = igl.fast_winding_number(self._vertices, self._faces, places) > 0.5
         sign = torch.from_numpy(np.where(inside, -1.0, 1.0)).to(points)
         offset = points - torch.from_numpy(np.asarray(nearest)).to(points)
@@ -115,9 +115,7 @@ def _again(
     return lambda resolution: mesh_level_set(network, resolution, CPU)[0], resolutions
 
 
-def _row(
-    name: str, size: int, mesh: trimesh.Trimesh, frame: Frame, truth: trimesh.Trimesh, seed: int
-) -> Row:
+def _row(name: str, size: int, mesh: trimesh.Trimesh, frame: Frame, truth: trimesh.Trimesh, seed: int) -> Row:
     mesh.vertices = frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
     marks = landmarks_of(truth)
     hands = None
@@ -128,7 +126,9 @@ def _row(
 
 def main() -> None:
     """Print a row for each surface and resolution."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("directories", nargs="+", type=Path, metavar="RUN_DIRECTORY")
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--resolutions", nargs="+", type=int, default=[64, 100, 128, 192, 256, 384, 512])

@@ -143,10 +143,10 @@ def _package(name: LibraryAttack) -> Any:
 
 @cache
 def _targeted_apgd() -> Any:
-    """Return the package's targeted APGD with the steps of its untargeted one, where every example has its own size."""
+    """Return targeted APGD with the steps of the untargeted one, where every example has its own size."""
     torchattacks = _package("apgd-t")
 
-    class TargetedAPGD(torchattacks.APGDT):  # type: ignore[misc, name-defined]
+    class TargetedAPGD(torchattacks.APGDT):  # type: ignore[name-defined]
         loss = "dlr"
 
         def attack_single_run(self, images: Tensor, labels: Tensor) -> Any:

@@ -55,7 +55,7 @@ def masking_reasons(robust_accuracy: Mapping[str, float], vanishing: Mapping[str
         if robust_accuracy[black] < robust_accuracy[white]
     ]
     reasons += [
-        f"the gradient of {attack} vanishes on {share:.1%} of the examples"
+        f"the gradient of {attack} vanishes on {share:.1%} of the correct examples"
         for attack, share in vanishing.items()
         if share >= VANISHED_SHARE
     ]

@@ -1,10 +1,11 @@
 """Black-box robustness: adversarial points of one network of Table 1, tried on the others (supplement)."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nls.attacks import Ball, Loss, is_correct, pgd
 from nls.data import IMAGE_SETS, load_images
@@ -38,6 +39,13 @@ class Group(Settings):
     )
     transfer: Transfer = Field(description="how the adversarial images are made")
 
+    @field_validator("models")
+    @classmethod
+    def _distinct(cls, models: list[str]) -> list[str]:
+        if repeated := [model for model, count in Counter(models).items() if count > 1]:
+            raise ValueError(f"{repeated[0]!r} is named twice")
+        return models
+
 
 class Config(ExperimentConfig):
     """Settings of the black-box tables."""
@@ -45,6 +53,13 @@ class Config(ExperimentConfig):
     seed: int = Field(0, ge=0, description="seed of the random starts")
     seeds: Seeds = Field(1, description="seeds of table1; networks of equal seed are tried on one another")
     groups: list[Group] = Field(min_length=1, description="sets of networks that are tried on one another")
+
+    @field_validator("groups")
+    @classmethod
+    def _no_group_twice(cls, groups: list[Group]) -> list[Group]:
+        if any(group in groups[:number] for number, group in enumerate(groups)):
+            raise ValueError("two groups are equal: remove one")
+        return groups
 
 
 class Spec(RunSpec):
@@ -71,18 +86,29 @@ class Spec(RunSpec):
 
 
 def expand(config: Config, common: Common) -> list[Spec]:
-    """Return one run for each source and seed of its training."""
-    return [
-        Spec(
-            **common.base("blackbox", run_name("from", source, seed=seed), config.threads),
-            source=run_name(source, seed=seed),
-            group=group.model_copy(update={"models": [run_name(model, seed=seed) for model in group.models]}),
-            seed=config.seed,
-        )
-        for group in config.groups
-        for source in group.models
-        for seed in seed_list(config.seeds)
-    ]
+    """Return one run for each group, source and seed of its training.
+
+    A source of several groups (of other targets, or of another ε) has a run in each; the later ones are numbered.
+    """
+    specs = []
+    groups_of = Counter[str]()
+    for group in config.groups:
+        for source in group.models:
+            groups_of[source] += 1
+            number = [] if groups_of[source] == 1 else [f"group{groups_of[source]}"]
+            for seed in seed_list(config.seeds):
+                models = [run_name(model, seed=seed) for model in group.models]
+                specs.append(
+                    Spec(
+                        **common.base(
+                            "blackbox", run_name("from", source, *number, seed=seed), config.threads
+                        ),
+                        source=run_name(source, seed=seed),
+                        group=group.model_copy(update={"models": models}),
+                        seed=config.seed,
+                    )
+                )
+    return specs
 
 
 def run(spec: Spec, run: Run) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Black-box tables: what every network withstands of every other one's adversarial points."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,8 +28,15 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         ("here", evidence.complete("blackbox")),
         ("reference", evidence.reference("blackbox")),
     ):
-        for (dataset, network, loss), frame in transfer_tables(runs).items():
-            front = {"dataset": dataset, "network": network, "attack on": loss, "source": source}
+        for group, frame in transfer_tables(runs).items():
+            front: dict[str, Any] = {
+                "dataset": group.dataset,
+                "network": group.network,
+                "eps": group.eps,
+                "images": group.images,
+                "attack on": group.loss,
+                "source": source,
+            }
             parts.append(frame.reset_index().assign(**front)[[*front, *frame.reset_index().columns]])
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return frame, [NOTE, *missing_notes(evidence.missing("blackbox"))]
@@ -40,12 +49,12 @@ def figure(evidence: Evidence) -> Figure:
     picture, axes = plt.subplots(rows, 2, figsize=(12, 5 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(frames) :]:
         axis.set_axis_off()
-    for axis, (title, frame) in zip(axes.flat, frames.items(), strict=False):
+    for axis, (group, frame) in zip(axes.flat, frames.items(), strict=False):
         values = frame.map(lambda cell: cell.mean if isinstance(cell, Spread) else cell).to_numpy(dtype=float)
         image = axis.imshow(values, vmin=0, vmax=100, cmap="viridis")
         axis.set_xticks(range(len(frame.columns)), frame.columns, rotation=30, ha="right")
         axis.set_yticks(range(len(frame.index)), frame.index)
-        axis.set(title=", ".join(title), xlabel="tried on", ylabel="points of")
+        axis.set(title=group.title, xlabel="tried on", ylabel="points of")
         for (row, column), value in np.ndenumerate(values):
             shade = "black" if value > 60 else "white"
             axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=shade, fontsize="small")
@@ -53,27 +62,59 @@ def figure(evidence: Evidence) -> Figure:
     return picture
 
 
-def transfer_tables(runs: Sequence[RunRecord]) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """Return a table of percentages for each dataset, network and loss: sources in rows, targets in columns.
+@dataclass(frozen=True)
+class Group:
+    """What the cells of one table have in common: the networks, how their points were made, and the loss."""
+
+    dataset: str
+    network: str
+    models: tuple[str, ...]
+    eps: float
+    steps: int
+    step_size: float
+    images: int
+    loss: str
+
+    @classmethod
+    def of(cls, record: RunRecord, loss: str) -> "Group":
+        """Return the group of a complete run."""
+        assert record.metrics is not None
+        group, transfer = record.spec["group"], record.spec["group"]["transfer"]
+        models = tuple(map(without_seed, group["models"]))
+        made = (transfer["eps"], transfer["steps"], transfer["step_size"], record.metrics["n"])
+        return cls(group["dataset"], group["network"], models, *made, loss)
+
+    @property
+    def title(self) -> str:
+        """The group in a line."""
+        return f"{self.dataset}, {self.network}, ε {self.eps:g}, {self.loss}"
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The models' short names, by name of their run without its seed."""
+        front = run_name(Path(self.dataset).stem, short_name(self.network), "")
+        return {model: model.removeprefix(front) for model in self.models}
+
+
+def transfer_tables(runs: Sequence[RunRecord]) -> dict[Group, pd.DataFrame]:
+    """Return a table of percentages for each group and loss: sources in rows, targets in columns.
 
     With several seeds of the networks a cell is the mean over them with its deviation.
     """
-    # Dataset, network, loss → source → target → accuracy of each seed.
-    found: dict[tuple[str, str, str], dict[str, dict[str, list[float]]]] = {}
+    # Group → source → target → accuracy of each seed.
+    found: dict[Group, dict[str, dict[str, list[float]]]] = {}
     for record in runs:
         assert record.metrics is not None
-        group = record.spec["group"]
-        front = run_name(Path(group["dataset"]).stem, short_name(group["network"]), "")
-        names = {model: without_seed(model).removeprefix(front) for model in group["models"]}
         for loss in ("xent", "margin"):
-            table = found.setdefault((group["dataset"], group["network"], loss), {})
-            for name in names.values():  # rows in the order of the group, whatever that of the runs
-                table.setdefault(name, {})
-            row = table[names[record.metrics["source"]]]
-            for model, name in names.items():
+            group = Group.of(record, loss)
+            # Rows in the order of the group, whatever that of the runs.
+            table = found.setdefault(group, {name: {} for name in group.names.values()})
+            row = table[group.names[without_seed(record.metrics["source"])]]
+            for model in record.spec["group"]["models"]:
+                name = group.names[without_seed(model)]
                 row.setdefault(name, []).append(100 * record.metrics["accuracy"][loss][model])
     return {
-        key: pd.DataFrame.from_dict(
+        group: pd.DataFrame.from_dict(
             {
                 source: {target: _rounded(values) for target, values in row.items()}
                 for source, row in table.items()
@@ -81,7 +122,7 @@ def transfer_tables(runs: Sequence[RunRecord]) -> dict[tuple[str, str, str], pd.
             },
             orient="index",
         ).rename_axis("points of")
-        for key, table in found.items()
+        for group, table in found.items()
     }
 
 

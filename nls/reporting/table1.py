@@ -69,13 +69,15 @@ class TrainedRow:
     directory: Path
     row: Mapping[str, Any]
     seed: int
+    eps: float
     metrics: Mapping[str, Any]
 
     @classmethod
     def of(cls, record: RunRecord) -> "TrainedRow":
         """Take what the table needs from a complete run."""
         assert record.metrics is not None
-        return cls(record.directory, record.spec["row"], record.spec["seed"], record.metrics)
+        spec = record.spec
+        return cls(record.directory, spec["row"], spec["seed"], spec["attacks"]["eps"], record.metrics)
 
     @property
     def key(self) -> Key:
@@ -113,9 +115,10 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return the table and its notes, one line each.
 
     Robust accuracies under PGD are means over the random starts, as in the paper; the column ``min`` is the share
-    that withstands every attack and every start. With several seeds a cell is the mean over them ± standard
-    deviation. ``independent`` is what others measured on the very network of the paper's row. Paper rows of datasets
-    that nothing was run on are left out. Under the table stands a verdict on each claim of the paper.
+    that withstands every attack and every start; ``images`` is how many test images were attacked. With several
+    seeds a cell is the mean over them ± standard deviation. ``independent`` is what others measured on the very
+    network of the paper's row. Paper rows of datasets that nothing was run on are left out. Under the table stands
+    a verdict on each claim of the paper.
     """
     sources = _sources(evidence)
     transfer = {
@@ -133,6 +136,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         line: dict[str, Any] = {"dataset": dataset, "network": network, "method": method, "eps_train": eps}
         found = {source: rows[key] for source, rows in sources.items() if key in rows}
         cells = {source: _cells(seeds) for source, seeds in found.items()}
+        for source in sources:
+            line[f"images ({source})"] = _images(found[source]) if source in found else None
         for column, name in enumerate(PAPER_COLUMNS):
             line[f"{name} (paper)"] = PAPER[key][column] if key in PAPER else None
             for source in sources:
@@ -158,6 +163,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                 line[f"seeds ({source})"] = len(found[source]) if source in found else None
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
+    # Whole numbers stay whole beside cells that are empty.
+    frame = frame.astype({name: "Int64" for name in frame if str(name).startswith("images (")})
     notes = [FLAG, *doubts] if doubts else []
     notes += claim_notes("table1", _comparisons(sources))
     notes += [
@@ -192,6 +199,11 @@ def _cells(seeds: Seeds) -> dict[str, Spread | float]:
     """Return the cell of each column that every seed has."""
     rows = [row.percents for row in seeds.values()]
     return {name: spread([row[name] for row in rows]) for name in rows[0] if all(name in row for row in rows)}
+
+
+def _images(seeds: Seeds) -> int:
+    """Return how many images a row's networks were attacked on, the least over its seeds."""
+    return min(row.metrics["n"] for row in seeds.values())
 
 
 def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
@@ -310,24 +322,25 @@ def _place(key: Key) -> tuple[int, str, str, int]:
     return paper, dataset, network, METHODS.index(method) if method in METHODS else len(METHODS)
 
 
-def _reasons(row: TrainedRow, transfer: Mapping[str, tuple[int, float]]) -> list[str]:
+def _reasons(row: TrainedRow, transfer: Mapping[tuple[str, int, float], float]) -> list[str]:
     accuracy = dict(row.metrics["robust_accuracy"])
-    n, least = transfer.get(row.directory.name, (0, 1.0))
-    if n == row.metrics["n"]:
+    least = transfer.get((row.directory.name, row.metrics["n"], row.eps))
+    if least is not None:
         accuracy["transfer"] = least
     from nls.attacks.masking import masking_reasons  # with torch, which no figure needs
 
     return masking_reasons(accuracy, row.metrics["vanishing_gradient_share"])
 
 
-def _least_transfer(black_box: Sequence[RunRecord]) -> dict[str, tuple[int, float]]:
-    """Return the number of images and the least accuracy under another network's points, by target."""
-    least: dict[str, tuple[int, float]] = {}
+def _least_transfer(black_box: Sequence[RunRecord]) -> dict[tuple[str, int, float], float]:
+    """Return the least accuracy under another network's points, by target, number of images and ε."""
+    least: dict[tuple[str, int, float], float] = {}
     for record in black_box:
-        metrics = record.metrics
+        metrics, eps = record.metrics, record.spec["group"]["transfer"]["eps"]
         assert metrics is not None
         for accuracies in metrics["accuracy"].values():
             for target, accuracy in accuracies.items():
                 if target != metrics["source"]:
-                    least[target] = (metrics["n"], min(accuracy, least.get(target, (0, 1.0))[1]))
+                    key = (target, metrics["n"], eps)
+                    least[key] = min(accuracy, least.get(key, 1.0))
     return least

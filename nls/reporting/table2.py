@@ -22,6 +22,9 @@ PAPER: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
 # A method whose error fell by more than this part over the last third of its training is marked.
 STILL_FALLING = 0.05
 
+# The column that says which runs the columns behind it are of.
+SOURCE = "further figures of"
+
 # Further columns of one source: name in the table, name in the metrics, factor.
 _FURTHER = (
     ("from scan ×10³", "from_scan", 1e3),
@@ -49,9 +52,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return the table and its notes, one line each.
 
     Chamfer distances are mean ± standard deviation over scans, in metres × 10³; the further columns are means
-    over the runs of this machine, or over the reference's where this machine has none of the method. With several
-    seeds a scan counts with its mean over them, and ``over seeds`` is the deviation of the mean over scans from
-    seed to seed.
+    over the runs of this machine, or over the reference's where this machine has none of the method, as the column
+    :data:`SOURCE` says. With several seeds a scan counts with its mean over them, and ``over seeds`` is the
+    deviation of the mean over scans from seed to seed.
     """
     mine = _by_method(evidence.complete("table2"))
     kept = _by_method(evidence.reference("table2"))
@@ -75,6 +78,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                 line[f"seeds ({source})"] = len(_seeds(runs)) if runs else None
         shown = mine.get(name) or kept.get(name)
         if shown:
+            line[SOURCE] = "here" if mine.get(name) else "reference"
             for title, key, factor in _FURTHER:
                 values = _values(shown, key)
                 # A mean over the runs in which a measure happens to be defined would flatter the method.

@@ -5,6 +5,8 @@ Andriushchenko et al. (2020), Square, Algorithms 1 to 3. Constants are those of 
 function returns where the model withstands the attack; random numbers are drawn in the order of the authors' release.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -64,7 +66,7 @@ def apgd_withstood(model, image, label, start, loss_of, eps, norm, steps):
             best, best_point, best_gradient = loss, point, gradient
         since += 1
         if since == window:
-            rises = sum(later > earlier for earlier, later in zip(losses[-window - 1 :], losses[-window:]))
+            rises = sum(later > earlier for earlier, later in pairwise(losses[-window - 1 :]))
             halved = rises <= 0.75 * window or (not halved and best_at_check >= best)
             best_at_check = best
             if halved:
@@ -74,7 +76,7 @@ def apgd_withstood(model, image, label, start, loss_of, eps, norm, steps):
 
 
 def apgd(model, images, labels, eps, norm, steps, seed, targets=()):
-    """Return what withstands APGD on the cross-entropy, or on the targeted DLR loss of each of the likeliest classes."""
+    """Return what withstands APGD on the cross-entropy, or on the DLR loss of each likely target."""
     torch.manual_seed(seed)
     left = model(images).argmax(dim=1) == labels
     likeliest = model(images).sort(dim=1).indices
@@ -85,7 +87,7 @@ def apgd(model, images, labels, eps, norm, steps, seed, targets=()):
         for row, start in zip(rows, random_start(images[rows], eps, norm), strict=True):
             label = int(labels[row])
 
-            def loss_of(logits, row=row, label=label):
+            def loss_of(logits, row=row, label=label, rank=rank):
                 if rank is None:
                     return nn.functional.cross_entropy(logits, torch.tensor([label]))
                 return targeted_dlr(logits, label, int(likeliest[row, -rank]))

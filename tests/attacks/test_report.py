@@ -130,6 +130,19 @@ def test_a_saturated_model_is_flagged(examples):
     assert any("gradient of pgd-xent vanishes" in reason for reason in report["gradient_masking"]["reasons"])
 
 
+def test_the_share_of_vanishing_gradients_is_among_the_correct_examples(examples):
+    """Half of the labels are wrong; there the saturated cross-entropy is steep, where they are right it is flat."""
+    model, images, labels = examples
+    labels = torch.where(torch.arange(60) < 30, labels, (labels + 1) % 10)
+    saturated = nn.Sequential(model, _Scale(1e4))
+    report = attack(
+        saturated, images, labels, eps=0.01, attacks=["pgd-xent"], steps=1, effort=QUICK
+    ).to_dict()
+    assert report["clean_accuracy"] == 0.5
+    assert report["vanishing_gradient_share"]["pgd-xent"] == 1
+    assert "on 100.0% of the correct examples" in report["gradient_masking"]["reasons"][0]
+
+
 class _Scale(nn.Module):
     def __init__(self, factor):
         super().__init__()

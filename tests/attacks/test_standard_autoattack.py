@@ -111,9 +111,7 @@ def test_verdicts_are_those_of_a_plain_implementation(name, norm, network):
     if name != "fab-t":  # which works in float32 alone
         torch.set_default_dtype(torch.float64)
         model, images = deepcopy(model).double(), images.double()
-    points = library_attack(
-        name, model, images, labels, Ball(eps, norm), classes=5, effort=effort, seed=seed
-    )
+    points = library_attack(name, model, images, labels, Ball(eps, norm), classes=5, effort=effort, seed=seed)
     found = is_correct(model, points, labels)
     match name:
         case "apgd-ce":

@@ -308,7 +308,8 @@ def test_a_network_of_ones_own_is_trained_attacked_and_transferred(tmp_path, mon
     tables = transfer_tables(
         [read_run(tmp_path / "results" / "test" / "blackbox" / spec.run) for spec in (first, second)]
     )
-    table = tables["digits", "my nets.py:Net", "xent"]
+    ((group, table), _) = tables.items()
+    assert (group.dataset, group.network, group.loss) == ("digits", "my nets.py:Net", "xent")
     assert list(table.columns) == list(table.index) == ["standard", "madry-0.1"]
 
     before = rows["a"].identity()
@@ -410,6 +411,28 @@ def test_networks_of_one_seed_are_tried_on_one_another():
         ("from-b", "b", ["a", "b"]),
         ("from-b-seed1", "b-seed1", ["a-seed1", "b-seed1"]),
     ]
+
+
+def test_groups_of_one_network_and_of_one_source_are_runs_of_their_own():
+    common = Common(suite="test", device="cpu", data_root="data", checkpoint_minutes=60.0)
+    transfer = {"eps": 0.1, "steps": 1, "step_size": 0.1}
+    group = {"dataset": "digits", "network": "convnet-small", "models": ["a", "b"], "transfer": transfer}
+    others = [group | {"models": ["c", "d"]}, group | {"transfer": transfer | {"eps": 0.2}}]
+    found = blackbox.expand(blackbox.Config(groups=[group, *others]), common)
+    assert [(spec.run, spec.source, spec.group.models, spec.group.transfer.eps) for spec in found] == [
+        ("from-a", "a", ["a", "b"], 0.1),
+        ("from-b", "b", ["a", "b"], 0.1),
+        ("from-c", "c", ["c", "d"], 0.1),
+        ("from-d", "d", ["c", "d"], 0.1),
+        ("from-a-group2", "a", ["a", "b"], 0.2),
+        ("from-b-group2", "b", ["a", "b"], 0.2),
+    ]
+    for groups, message in (
+        ([group, group], "two groups are equal"),
+        ([group | {"models": ["a", "a"]}], "twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            blackbox.Config(groups=groups)
 
 
 def test_missing_weights_are_named(tmp_path, monkeypatch):

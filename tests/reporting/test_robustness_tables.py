@@ -38,7 +38,7 @@ def trained(folder, where, name, row, metrics, seed=0):
         where,
         "table1",
         name,
-        {"row": row, "seed": seed},
+        {"row": row, "seed": seed, "attacks": {"eps": 0.3}},
         accuracies | curves | metrics,
         history_csv=history,
     )
@@ -81,6 +81,7 @@ def test_paper_reference_and_here_stand_side_by_side(mnist):
     assert ours["pgd-margin (paper)"] == 97.35
     assert ours["pgd-margin (reference)"] == 91.0
     assert ours["pgd-margin (here)"] == 92.5
+    assert (ours["images (reference)"], ours["images (here)"]) == (100, 100)
     assert ours["min (here)"] == 88.0
     assert ours["masking (here)"] == "†"
     assert ours["masking (reference)"] == ""
@@ -122,13 +123,15 @@ def test_a_variant_is_a_row_of_its_own(tmp_path):
     assert sorted(frame["method"]) == ["ours-level", "ours-level-level1"]
 
 
-def black_box_runs(folder, transferred, seed=""):
-    models = [f"ours{seed}", f"mnist-net-madry{seed}"]
+def black_box_runs(folder, transferred, seed="", models=("ours", "mnist-net-madry"), eps=0.3):
+    models = [f"{model}{seed}" for model in models]
     for source in reversed(models):
-        group = {"dataset": "mnist", "network": "net", "models": models}
+        transfer = {"eps": eps, "steps": 40, "step_size": 0.01}
+        group = {"dataset": "mnist", "network": "net", "models": models, "transfer": transfer}
         accuracy = {model: 0.1 if model == source else transferred for model in models}
         metrics = {"source": source, "n": 100, "accuracy": {"xent": accuracy, "margin": accuracy}}
-        put(folder, "mini", "blackbox", f"from-{source}", {"group": group, "source": source}, metrics)
+        name = f"from-{source}-{eps}"
+        put(folder, "mini", "blackbox", name, {"group": group, "source": source}, metrics)
 
 
 @pytest.mark.parametrize(("transferred", "doubted"), [(0.85, True), (0.99, False)])
@@ -147,6 +150,34 @@ def test_black_box_tables_have_sources_in_rows(tmp_path):
     assert (madry["ours"], madry["madry"], madry["source"]) == (70, 10, "here")
     assert notes == [blackbox.NOTE]
     assert len(blackbox.figure(evidence(tmp_path)).axes) == 4
+
+
+def test_transfer_within_another_radius_says_nothing_of_this_one(mnist):
+    black_box_runs(mnist, 0.85, eps=0.5)
+    assert not any("transfer" in note for note in table1.table(evidence(mnist))[1])
+
+
+def test_every_group_of_the_same_networks_has_tables_of_its_own(tmp_path):
+    """Other models, and the same ones within another radius: neither takes the other's place."""
+    black_box_runs(tmp_path, 0.7)
+    black_box_runs(tmp_path, 0.6, models=("standard", "mnist-net-trades"))
+    black_box_runs(tmp_path, 0.5, eps=0.4)
+    frame, _ = blackbox.table(evidence(tmp_path))
+    assert len(frame) == 3 * 2 * 2
+    for eps, sources, columns, transferred in (
+        (0.3, ["ours", "madry"], ["madry", "ours"], 70),
+        (0.3, ["standard", "trades"], ["trades", "standard"], 60),
+        (0.4, ["ours", "madry"], ["madry", "ours"], 50),
+    ):
+        rows = frame[
+            (frame["eps"] == eps) & frame["points of"].isin(sources) & (frame["attack on"] == "xent")
+        ]
+        assert list(rows["points of"]) == sources
+        assert [row[column] for (_, row), column in zip(rows.iterrows(), columns, strict=True)] == [
+            transferred
+        ] * 2
+    assert set(frame["images"]) == {100}
+    assert len([axis for axis in blackbox.figure(evidence(tmp_path)).axes if axis.get_title()]) == 6
 
 
 def test_black_box_tables_are_means_over_the_seeds_of_the_networks(tmp_path):
@@ -170,7 +201,7 @@ def test_figures_have_a_line_for_each_row_and_loss(mnist, draw):
 
 def test_a_suite_without_complete_runs_says_what_is_missing(tmp_path):
     row = {"dataset": "mnist", "network": "convnet4a-linear-head", "method": "ours", "eps_train": 0.4}
-    put(tmp_path, "mini", "table1", "ours", {"row": row, "seed": 0})
+    put(tmp_path, "mini", "table1", "ours", {"row": row, "seed": 0, "attacks": {"eps": 0.3}})
     frame, notes = table1.table(evidence(tmp_path))
     assert len(frame) == 0
     assert "missing: ours (not run" in notes[0]

@@ -65,6 +65,7 @@ def test_means_and_spreads_beside_the_papers(tmp_path):
     assert rows.loc["levelset", "scans (here)"] == 2
     assert rows.loc["mine", "Chamfer L2 ×10³ (here)"] == "1.00"
     assert rows.loc["levelset", "floor L2 ×10³"] == 4
+    assert rows.loc["levelset", "further figures of"] == "here"
     assert any("7 steps of 5 points, adam" in note for note in notes)
     assert any("the paper's figures are for FAUST" in note for note in notes)
     every, _ = table2.scans(Evidence("tiny", tmp_path))
