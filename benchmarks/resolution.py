@@ -19,11 +19,11 @@ import trimesh
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from nls.data import read_points
+from nls.data import load_scans, read_points
 from nls.data.landmarks import landmarks_of
 from nls.engine.seeds import numpy_stream
-from nls.engine.settings import read_yaml
-from nls.experiments.table2 import Spec, scan_pair
+from nls.engine.yaml_files import read_yaml
+from nls.experiments.table2 import Spec
 from nls.geometry.files import read_mesh
 from nls.geometry.hands_and_face import detail_metrics
 from nls.geometry.meshing import mesh_zero_level
@@ -80,7 +80,7 @@ def rows(
     scans_seen = set()
     for directory in directories:
         spec = TypeAdapter(Spec).validate_python(read_yaml(directory / "spec.yaml"))
-        pair = scan_pair(data_root, spec.data, spec.scan)
+        (pair,) = load_scans(data_root, spec.data, [spec.scan])
         points, truth = read_points(pair.scan), read_mesh(pair.registration)
         frame = Frame.of(points)
         if spec.scan not in scans_seen:

@@ -6,11 +6,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import trimesh
+import yaml
 
 from benchmarks import __main__ as command
-from benchmarks import attacks, few_images, page, surfaces, universality
+from benchmarks import attacks, few_images, page, resolution, surfaces, universality
 from benchmarks.inputs import scan
 from benchmarks.rows import Growth, Row, exponent, growth_of, operations, peak_megabytes
+from nls.experiments.table2 import Spec
+from nls.geometry.files import write_mesh
+from nls.geometry.meshing import mesh_zero_level
+from nls.geometry.octree import Grid
+from nls.levelset import values_and_jacobian
+from nls.reconstruction.frame import Frame
+from nls.reconstruction.poisson import Poisson
 
 CPU = torch.device("cpu")
 
@@ -107,3 +116,38 @@ def test_wrong_arguments_end_with_2(capsys):
     with pytest.raises(SystemExit, match="2"):
         command.main(["--threads", "0"])
     assert "1 or more" in capsys.readouterr().err
+
+
+def test_a_signed_distance_is_that_of_the_ball():
+    ball = trimesh.creation.icosphere(4, radius=2.0)
+    ball.apply_translation((1, 0, 0))
+    frame = Frame.of(np.asarray(ball.vertices))
+    distance = resolution.SignedDistance(ball, frame)
+    points = torch.rand(50, 3) * 2 - 1
+    values, jacobian = values_and_jacobian(distance, points)
+    torch.testing.assert_close(values[:, 0], points.norm(dim=1) - 1, rtol=0, atol=3e-3)
+    torch.testing.assert_close(jacobian[:, 0].norm(dim=1), torch.ones(50))
+    mesh = mesh_zero_level(distance, Grid(40))
+    assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(np.ones(len(mesh.vertices)), abs=6e-3)
+
+
+def test_a_run_is_meshed_again_at_every_resolution(tmp_path, monkeypatch):
+    """The truth at each of them, then the run's own surface: figures fall with the cells."""
+    ball = trimesh.creation.icosphere(4, radius=0.7)
+    write_mesh(tmp_path / "scan.ply", ball)
+    pair = SimpleNamespace(scan=tmp_path / "scan.ply", registration=tmp_path / "scan.ply")
+    monkeypatch.setattr(resolution, "load_scans", lambda root, name, numbers: [pair])
+    method = Poisson(depth=4)
+    common = {"suite": "s", "experiment": "table2", "run": "poisson-000", "name": "poisson", "method": method}
+    about = {"data": "bodies", "scan": 0, "scan_name": "000", "scan_file": None, "truth_file": None}
+    spec = Spec(**common, **about, resolution=32, max_points=100_000, seed=0, looks=[])
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json")))
+    found = list(resolution.rows([tmp_path], tmp_path, (16, 32), (4, 6)))
+    assert [(row.name, row.resolution, row.hands) for row in found] == [
+        ("truth 000", 16, None),
+        ("truth 000", 32, None),
+        ("poisson-000", 4, None),
+        ("poisson-000", 6, None),
+    ]
+    assert found[0].chamfer_l2 > found[1].chamfer_l2
+    assert found[2].chamfer_l2 > found[3].chamfer_l2
