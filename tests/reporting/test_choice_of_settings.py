@@ -1,0 +1,88 @@
+"""Steps, learning rate and λ of Figure 2 are those that held-out images chose, with equal effort for every loss."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from nls.experiments import load_suite
+from nls.reporting.runs import Evidence
+
+ROOT = Path(__file__).parents[2]
+LOSSES = ("cross_entropy", "hinge", "geometric_svm")
+
+
+def specs(name):
+    config = ROOT / "config" / f"{name}.yaml"
+    return load_suite(yaml.safe_load(config.read_text()), str(config)).specs["figure2"]
+
+
+def settings(spec):
+    """Steps, learning rate and λ of a spec."""
+    weight = spec["loss_settings"].get("regularization", 0.0)
+    return spec["training"]["steps"], spec["training"]["learning_rate"], weight
+
+
+def of_paper(dataset, loss):
+    found = {
+        settings(spec.model_dump()) for spec in specs("paper") if (spec.dataset, spec.loss) == (dataset, loss)
+    }
+    assert len(found) == 1, "all fractions have the settings of their loss"
+    return found.pop()
+
+
+def trials(dataset, loss):
+    """Return settings → fraction → held-out accuracy of each seed, from the reference."""
+    found = defaultdict(dict)
+    for record in Evidence("lambda", ROOT / "results").reference("figure2"):
+        spec = record.spec
+        assert spec["evaluate_on"] == "validation"
+        if (spec["dataset"], spec["loss"]) == (dataset, loss):
+            found[settings(spec)][spec["fraction"]] = np.array(record.metrics["accuracy"])
+    return found
+
+
+def chosen(found):
+    """The rule of docs/few_images.md: within one standard error of the best, fewest steps, then the smallest λ."""
+    over_fractions = {key: np.mean(list(each.values()), axis=0) for key, each in found.items()}
+    mean = {key: values.mean() for key, values in over_fractions.items()}
+    best = max(mean, key=mean.__getitem__)
+    error = over_fractions[best].std(ddof=1) / np.sqrt(len(over_fractions[best]))
+    near = [key for key in mean if mean[key] >= mean[best] - error]
+    return min(near, key=lambda key: (key[0], key[2], -mean[key]))
+
+
+def test_every_loss_has_as_many_trials_on_every_dataset():
+    found = defaultdict(set)
+    for spec in specs("lambda"):
+        assert spec.evaluate_on == "validation", "test images choose nothing"
+        found[spec.dataset, spec.loss].add((*settings(spec.model_dump()), spec.fraction, tuple(spec.seeds)))
+    assert {loss for _, loss in found} == set(LOSSES)
+    assert {dataset for dataset, _ in found} == {spec.dataset for spec in specs("paper")}
+    assert {len(each) for each in found.values()} == {16}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
+def test_the_paper_has_the_settings_that_were_chosen(dataset, loss):
+    found = trials(dataset, loss)
+    assert len(found) == 8
+    assert {len(each) for each in found.values()} == {2}, "both fractions of every trial are kept"
+    assert of_paper(dataset, loss) == chosen(found)
+    each = found[of_paper(dataset, loss)]
+    means = [
+        f"{100 * each[fraction].mean():.1f} ± {100 * each[fraction].std(ddof=1):.1f}"
+        for fraction in sorted(each)
+    ]
+    assert f"| {' | '.join(means)} |" in (ROOT / "docs/few_images.md").read_text()
+
+
+def test_the_page_says_of_which_dataset_nothing_was_chosen_yet():
+    kept = [record.spec["dataset"] for record in Evidence("lambda", ROOT / "results").reference("figure2")]
+    page = (ROOT / "docs/few_images.md").read_text()
+    told = re.search(r"Of CIFAR10 (\d+) of (\d+) runs are there", page)
+    there, asked = kept.count("cifar10"), sum(spec.dataset == "cifar10" for spec in specs("lambda"))
+    assert (told is None) if there == asked else [int(number) for number in told.groups()] == [there, asked]
