@@ -22,7 +22,7 @@ Accuracies = dict[str, dict[float, dict[str, dict[int, float]]]]
 def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return one row a dataset, fraction, loss and source: mean, deviation, paired differences, collapsed seeds.
 
-    Accuracies are percent of the test set. A paired difference is the mean over the common seeds of this loss
+    Accuracies are percent of what the notes name. A paired difference is the mean over the common seeds of this loss
     minus the baseline, with a 95% interval of Student's t.
     """
     rows = []

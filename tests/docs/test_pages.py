@@ -178,3 +178,25 @@ def test_what_is_reproduced_is_what_the_reference_holds(suite):
         cells = [one if isinstance(one, str) else f"{one:.{places}f}" for one in found]
         line = f"| {' | '.join([name, *cells])} |"
         assert line in page, f"docs/reproduction.md should have the row {line}"
+
+
+def test_surfaces_are_meshed_where_their_figures_no_longer_change():
+    """By the tables of docs/surfaces.md, whose columns are methods; within 1.5% of the finest grid."""
+    page = (ROOT / "docs/surfaces.md").read_text().split("**How fine a grid must be.**")[1]
+    least = {}
+    for first in ("nodes", "depth"):
+        head, _, *rows = re.search(rf"(\| {first} \|.*?)\n\n", page, re.DOTALL)[1].splitlines()
+        cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (head, *rows)]
+        for column, name in enumerate(cells[0][1:], 1):
+            values = {int(row[0]): float(row[column].split("/")[0]) for row in cells[1:]}
+            finest = values[max(values)]
+            near = [
+                size for size in values if all(v < 1.015 * finest for s, v in values.items() if s >= size)
+            ]
+            least[name] = min(near)
+    assert least == {"exact distance": 256, "level set (ours)": 192, "IGR": 100, "screened Poisson": 9}
+    for suite in ("paper", "bodies"):
+        config = yaml.safe_load((ROOT / f"config/{suite}.yaml").read_text())["experiments"]["table2"]
+        assert config["resolution"] >= least["exact distance"]
+        depths = [one["depth"] for one in config["methods"].values() if one["method"] == "poisson"]
+        assert min(depths) >= least["screened Poisson"]

@@ -14,7 +14,9 @@ from nls.data import Split
 from nls.errors import UserError
 from nls.experiments import figure2, load_suite
 from nls.objectives.geometric_svm import GeometricSVM
-from nls.reporting.products import make_table, write_figure
+from nls.reporting.figure2 import figure as draw
+from nls.reporting.products import make_table
+from nls.reporting.runs import Evidence
 
 NOISY = """
 import os, signal
@@ -169,10 +171,11 @@ def test_the_table_says_what_was_measured_on(folder):
     losses = {"hinge": {}}
     carry_out(losses, evaluate_on="validation")
     make_table("figure2", "s").write()
-    write_figure("figure2", "s")
     text = (folder / "reports" / "s" / "figure2.md").read_text()
     assert "a tenth of the training set, held out" in text
     assert "test set" not in text
+    label = draw(Evidence("s")).axes[0].get_ylabel()
+    assert label == "accuracy on a tenth of the training set, held out (%)"
     row = pd.read_csv(folder / "reports" / "s" / "figure2.csv").iloc[0]
     assert (row["steps"], row["learning rate"], row["seeds"]) == (40, 1e-3, 2)
     metrics = json.loads(next((folder / "results/s/figure2").glob("*/metrics.json")).read_text())

@@ -1,10 +1,7 @@
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from nls.networks.implicit import ImplicitMLP
 from nls.reconstruction.muon import Muon, orthogonalised
-from nls.reconstruction.training import Training, make_optimizers
 
 SHAPES = [(32, 32), (48, 16), (16, 48)]
 
@@ -39,23 +36,6 @@ def test_is_near_torchs_muon_in_bfloat16():
         trained(lambda matrices: Muon(matrices, 0.02)), trained(of_torch), start, strict=True
     ):
         assert (ours - theirs).norm() < 0.02 * (theirs - origin).norm()
-
-
-class NoBfloat16(TorchDispatchMode):
-    """Fail at the first operation that gives bfloat16: without it in hardware, it takes twenty times as long."""
-
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        result = function(*arguments, **(options or {}))
-        assert not (isinstance(result, torch.Tensor) and result.dtype == torch.bfloat16)
-        return result
-
-
-def test_no_arithmetic_is_done_in_bfloat16():
-    network = ImplicitMLP(16, 3)
-    network(torch.randn(8, 3)).sum().backward()
-    with NoBfloat16():
-        for optimizer in make_optimizers(network, Training()):
-            optimizer.step()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
