@@ -7,7 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nls.networks.strided_conv import HalvingConv2d, input_gradient
+from nls.networks.strided_conv import HalvingConv2d, input_gradient, input_gradient_taps
+
+# Pixels of a side whose derivatives one position of a convolution gives: 16 of an image's channel fill the widest
+# vectors of a CPU, the 4 of a smaller cell a quarter of one.
+_CELL = 4
 
 
 class SmallConvNet(nn.Sequential):
@@ -29,6 +33,28 @@ class SmallConvNet(nn.Sequential):
             nn.Linear(128, 1),
         )
 
+    def traceable(self) -> "TraceableConvNet":
+        """Return the network at its parameters of now, for evaluations that may be given their graph later."""
+        return TraceableConvNet(self)
+
+
+class TraceableConvNet:
+    """A :class:`SmallConvNet` at its parameters of now, as a :class:`nls.levelset.Traceable`.
+
+    It is laid out for a CPU, where convolutions are quickest if a pixel's channels lie side by side. So they do here
+    in images, maps, what enters the first linear layer, and that layer's weights.
+    """
+
+    @torch.no_grad()
+    def __init__(self, network: SmallConvNet) -> None:
+        first, _, second, _, _, third, _, last = network
+        self.first, self.second = cast(nn.Conv2d, first), cast(nn.Conv2d, second)
+        self.third, self.last = cast(nn.Linear, third), cast(nn.Linear, last)
+        self.parameters = list(network.parameters())
+        self.taps = input_gradient_taps(self.first.weight, _CELL)
+        self.by_channel = self.third.weight.unflatten(1, (self.second.out_channels, -1))
+        self.third_weight = self.by_channel.transpose(1, 2).flatten(1)
+
     @torch.no_grad()
     def evaluate(
         self, images: Float[Tensor, "n c h w"]
@@ -38,24 +64,19 @@ class SmallConvNet(nn.Sequential):
         The trace is what enters the four layers, and the derivatives of F in what leaves the first three; of images
         and their maps the channels come last.
         """
-        first, _, second, _, _, third, _, last = self
-        # On a CPU convolutions are quickest where a pixel's channels lie side by side; of images of one channel only
-        # the strides can say that they do.
-        images = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-        maps = first(images).relu_()
-        cells = second(maps).relu_()
-        flat = cells.flatten(1)
-        hidden = third(flat).relu_()
-        by_hidden = (hidden > 0) * last.weight
-        by_flat = torch.ops.aten.threshold_backward(by_hidden @ third.weight, flat, 0)
-        by_cells = by_flat.view(cells.shape)
-        by_maps = _conv_gradients(by_cells, maps, cast(nn.Conv2d, second), [True, False, False])[0]
-        by_maps = torch.ops.aten.threshold_backward(by_maps, maps, 0)
-        jacobian = input_gradient(by_maps, cast(Tensor, first.weight), *images.shape[-2:])
-        inside, by_inside = (
-            [maps.permute(0, 2, 3, 1) for maps in each] for each in ((images, maps), (by_maps,))
-        )
-        return last(hidden), jacobian[:, None], [*inside, flat, hidden, *by_inside, by_cells, by_hidden]
+        images = _channels_first(images.permute(0, 2, 3, 1).contiguous())
+        maps = self.first(images).relu_()
+        cells = self.second(maps).relu_()
+        flat = _channels_last(cells).flatten(1)
+        hidden = torch.addmm(self.third.bias, flat, self.third_weight.T).relu_()
+        by_hidden = (hidden > 0) * self.last.weight
+        by_flat = _where_positive(flat, by_hidden @ self.third_weight)
+        by_cells = by_flat.view(_channels_last(cells).shape)
+        by_maps = _conv_gradients(_channels_first(by_cells), maps, self.second, [True, False, False])[0]
+        by_maps = _where_positive(maps, by_maps)
+        jacobian = input_gradient(by_maps, self.taps, _CELL, *images.shape[-2:])
+        inside = [_channels_last(images), _channels_last(maps), flat, hidden]
+        return self.last(hidden), jacobian[:, None], [*inside, _channels_last(by_maps), by_cells, by_hidden]
 
     def live_values(self, values: Float[Tensor, "n 1"], trace: Sequence[Tensor]) -> Float[Tensor, "n 1"]:
         """Give values that :meth:`evaluate` found their graph in the parameters, or those of some of its rows.
@@ -63,7 +84,7 @@ class SmallConvNet(nn.Sequential):
         The derivatives that ``D_x F`` was made of are those that the parameters' gradients are made of, times the
         derivative of the loss in F: so the network is gone through neither forwards nor backwards again.
         """
-        live: Tensor = _LiveValues.apply(self, values, *trace, *self.parameters())
+        live: Tensor = _LiveValues.apply(self, values, *trace, *self.parameters)
         return live
 
 
@@ -71,7 +92,7 @@ class _LiveValues(torch.autograd.Function):
     """Values with their graph, from an evaluation without one."""
 
     @staticmethod
-    def forward(ctx: Any, network: SmallConvNet, values: Tensor, *trace_and_parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, network: TraceableConvNet, values: Tensor, *trace_and_parameters: Tensor) -> Tensor:
         ctx.network = network
         ctx.save_for_backward(*trace_and_parameters[:7])
         return values.clone()
@@ -80,19 +101,36 @@ class _LiveValues(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, maps, flat, hidden, by_maps, by_cells, by_hidden = ctx.saved_tensors
-        first, _, second, _, _, _, _, _ = ctx.network
-        images, maps, by_maps = (each.permute(0, 3, 1, 2) for each in (images, maps, by_maps))
+        network = ctx.network
         by_hidden = gradient * by_hidden
         each = gradient[:, :, None, None]
+        by_first, by_second = (_channels_first(each * by) for by in (by_maps, by_cells))
+        by_third = (by_hidden.T @ flat).unflatten(1, (-1, network.second.out_channels))
         return (
             *[None] * 9,
-            *_conv_gradients(each * by_maps, images, first, [False, True, True])[1:],
-            *_conv_gradients(each * by_cells, maps, second, [False, True, True])[1:],
-            by_hidden.T @ flat,
+            *_conv_gradients(by_first, _channels_first(images), network.first, [False, True, True])[1:],
+            *_conv_gradients(by_second, _channels_first(maps), network.second, [False, True, True])[1:],
+            by_third.transpose(1, 2).flatten(1),
             by_hidden.sum(dim=0),
             gradient.T @ hidden,
             gradient.sum(dim=0),
         )
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.permute(0, 2, 3, 1)
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    """Return ``(n, c, h, w)`` of contiguous ``(n, h, w, c)``, with strides that say so even for one channel."""
+    n, h, w, c = images.shape
+    return images.as_strided((n, c, h, w), (h * w * c, 1, w * c, c))
+
+
+def _where_positive(values: Tensor, gradient: Tensor) -> Tensor:
+    """Keep the gradient, in its own memory, where a ReLU let the values pass."""
+    kept: Tensor = torch.ops.aten.threshold_backward(gradient, values, 0, grad_input=gradient)
+    return kept
 
 
 def _conv_gradients(

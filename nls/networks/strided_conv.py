@@ -46,15 +46,34 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         (weight,) = context.saved_tensors
-        return input_gradient(gradient, weight, *context.size), gradient, None
+        return input_gradient(gradient, input_gradient_taps(weight, 2), 2, *context.size), gradient, None
 
 
-def input_gradient(gradient: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
-    """Return ``x̄[2q + r] = Σ_d ȳ[q + d] w[r + k//2 − 2d]``, the sum over the outputs that pixel ``2q + r`` enters."""
-    half = weight.shape[-1] // 2
-    reach = (half + 1) // 2  # d runs over −reach … reach
-    before = 2 * reach - half
-    taps = functional.pad(weight, (before, 1 + before, before, 1 + before))
-    cells = functional.pixel_unshuffle(taps, 2).flip(2, 3).transpose(0, 1)
-    image = functional.pixel_shuffle(functional.conv2d(gradient, cells, padding=reach), 2)
-    return image[..., :height, :width]
+def input_gradient(
+    gradient: Float[Tensor, "n d h/2 w/2"], taps: Tensor, cell: int, height: int, width: int
+) -> Float[Tensor, "n c height width"]:
+    """Return the gradient of the input, ``x̄[m] = Σ_o ȳ[o] w[m + k//2 − 2o]``, from that of the output.
+
+    ``taps`` are those of :func:`input_gradient_taps` for the same cells.
+    """
+    spare = [-side % (cell // 2) for side in gradient.shape[-2:]]
+    if any(spare):
+        gradient = functional.pad(gradient, (0, spare[1], 0, spare[0]))
+    padding = (taps.shape[-1] - cell // 2) // 2
+    cells = functional.conv2d(gradient, taps, stride=cell // 2, padding=padding)
+    return functional.pixel_shuffle(cells, cell)[..., :height, :width]
+
+
+def input_gradient_taps(weight: Float[Tensor, "d c k k"], cell: int) -> Float[Tensor, "c*cell*cell d t t"]:
+    """Return the weights of a convolution that gives the gradients of ``cell × cell`` pixels as channels.
+
+    Pixel r of a cell's side gets, of output o of those around the cell's own, the tap ``r + k//2 − 2o``, if there is
+    one. A cell of an even side 2s is s outputs wide.
+    """
+    size = weight.shape[-1]
+    reach = (size // 2 + 1) // 2
+    outputs = torch.arange(-reach, cell // 2 + reach, device=weight.device)
+    tap = torch.arange(cell, device=weight.device)[:, None] + size // 2 - 2 * outputs
+    tap = torch.where((tap >= 0) & (tap < size), tap, size)
+    taps = functional.pad(weight, (0, 1, 0, 1))[:, :, tap][..., tap]  # (d, c, r, o, r', o')
+    return taps.permute(1, 2, 4, 0, 3, 5).flatten(0, 2).contiguous()

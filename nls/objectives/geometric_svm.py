@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,6 @@ from nls.levelset import (
     Field,
     SampleNetwork,
     Tape,
-    Traceable,
     as_column,
     members,
     project,
@@ -176,6 +175,7 @@ def _with_places(network: nn.Module, points: Tensor) -> tuple[Field, _Places]:
     On a CPU that is a :class:`~nls.levelset.Tape` if the network allows it. Of sample i of n, the evaluations of the
     sample itself, p₀, p₋₁ and p₁ are at its places i, n + i, 2n + i and 3n + i.
     """
-    if points.device.type == "cpu" and hasattr(network, "live_values"):
-        return Tape(cast(Traceable, network), 4 * len(points)), lambda places: (places,)
+    traceable = getattr(network, "traceable", None)
+    if points.device.type == "cpu" and traceable is not None:
+        return Tape(traceable(), 4 * len(points)), lambda places: (places,)
     return network, lambda places: ()

@@ -28,7 +28,7 @@ def assert_live(network, tape, points, places):
 
 def test_each_place_holds_the_last_point_that_was_there(network):
     points = torch.rand(12, 2, 9, 11, dtype=torch.float64)
-    tape = Tape(network, 9)
+    tape = Tape(network.traceable(), 9)
     for at, places in ((points[:6], range(6)), (points[6:9], (4, 1, 8)), (points[9:], (8, 0, 7))):
         places = torch.tensor(places)
         torch.testing.assert_close(values_and_jacobian(tape, at, (places,)), values_and_jacobian(network, at))
@@ -42,7 +42,7 @@ def test_a_projection_leaves_its_end_at_every_place_and_forgets_the_way(network)
     points = torch.rand(20, 2, 9, 11, dtype=torch.float64)
     with torch.no_grad():
         level = float(network(points).mean())
-    tape, places = Tape(network, len(points)), torch.randperm(len(points))
+    tape, places = Tape(network.traceable(), len(points)), torch.randperm(len(points))
     found = project(tape, points, level, context=(places,), tolerance=1e-9, max_iterations=30)
     expected = project(network, points, level, tolerance=1e-9, max_iterations=30)
     torch.testing.assert_close(found.points, expected.points)

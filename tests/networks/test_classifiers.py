@@ -4,7 +4,7 @@ from torch import nn
 
 from nls.errors import UserError
 from nls.networks.classifiers import build_classifier
-from nls.networks.strided_conv import HalvingConv2d
+from nls.networks.strided_conv import HalvingConv2d, input_gradient, input_gradient_taps
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,15 @@ def test_a_halving_convolution_is_torchs_own(kernel, height, width):
         for value, layer in zip(values, (ours, torchs), strict=True)
     ]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("cell", [2, 4])
+@pytest.mark.parametrize(("kernel", "height", "width"), [(1, 4, 4), (3, 7, 6), (5, 8, 9), (7, 11, 5)])
+def test_the_gradient_of_an_input_is_formed_in_cells_of_any_size(cell, kernel, height, width):
+    layer = nn.Conv2d(3, 4, kernel, stride=2, padding=kernel // 2).double()
+    images = torch.rand(2, 3, height, width, dtype=torch.float64, requires_grad=True)
+    values = layer(images)
+    by_values = torch.randn_like(values)
+    (expected,) = torch.autograd.grad(values, images, by_values)
+    taps = input_gradient_taps(layer.weight.detach(), cell)
+    torch.testing.assert_close(input_gradient(by_values, taps, cell, height, width), expected)
