@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,16 +60,24 @@ class RunSpec(Settings):
         return found.hexdigest()
 
 
+# File systems allow 255 bytes, of which endings and temporary names take some.
+_LONGEST_NAME = 200
+
+
 def run_name(*parts: str, seed: int = 0) -> str:
     """Return a run's name; seed 0 is not named, so that asking for more seeds keeps the run that is there.
 
     Raises:
-        UserError: it would begin with neither a letter from A to Z nor a digit.
+        UserError: it would begin with neither a letter from A to Z nor a digit, or is too long.
     """
     asked = "-".join(parts if seed == 0 else (*parts, f"seed{seed}"))
     name = re.sub(r"[^A-Za-z0-9._-]", "_", asked)
     if not name[:1].isalnum():
         raise UserError(f"a run cannot be named {asked!r}: begin with a letter from A to Z or a digit")
+    if len(name) > _LONGEST_NAME:
+        raise UserError(
+            f"a run cannot be named {asked[:40]}…: take names of {_LONGEST_NAME} letters together"
+        )
     return name
 
 
@@ -128,9 +136,8 @@ def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> s
     # An unknown key explains the missing one that it was meant to be, so it goes first.
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     problem = problems[0]
-    key = ".".join(str(part) for part in problem["loc"])
+    key, allowed = _place(model, problem["loc"])
     if problem["type"] == "extra_forbidden":
-        allowed = _keys_beside(model, problem["loc"])
         close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"unknown key {key!r}; {hint}allowed: {', '.join(allowed)}"
@@ -142,18 +149,26 @@ def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> s
     return f"{key}: {given} is not allowed: {message[0].lower()}{message[1:]}"
 
 
-def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """List the keys of the model that holds the key at ``location``."""
-    current: Any = model
+def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """Return a location as a config has it, without the tags of unions, and the keys of the model that holds it."""
+    current, annotation, key = model, None, []
     for part in location[:-1]:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
-            current = _model_inside(current.model_fields[str(part)].annotation)
-    return list(current.model_fields)
+        if part in current.model_fields:
+            annotation = current.model_fields[str(part)].annotation
+            current = _model_inside(annotation) or current
+        elif (tagged := _model_inside(annotation, part)) is not None:
+            current = tagged
+            continue
+        key.append(str(part))
+    return ".".join([*key, str(location[-1])] if location else []), list(current.model_fields)
 
 
-def _model_inside(annotation: Any) -> Any:
-    """Return the model class in an annotation such as ``Model | None`` or ``dict[str, Model]``."""
+def _model_inside(annotation: Any, tag: int | str | None = None) -> Any:
+    """Return the model class in an annotation such as ``Model | None`` or ``dict[str, Model]``; one with a tag."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inside = [_model_inside(argument) for argument in getattr(annotation, "__args__", ())]
+        return annotation if tag is None else None
+    parts = get_args(annotation)
+    if any(isinstance(part, pydantic.Tag) and part.tag == tag for part in parts):
+        tag = None
+    inside = [_model_inside(part, tag) for part in parts]
     return next((found for found in inside if found is not None), None)

@@ -32,7 +32,9 @@ class SuiteConfig(Settings):
     """A configuration file."""
 
     suite: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the folders below results/ and reports/"
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="name of the folders below results/ and reports/",
     )
     data_root: str = Field("data", pattern=PATH, description="folder of the datasets")
     mirror: str | None = Field(

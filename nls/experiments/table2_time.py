@@ -1,6 +1,6 @@
 """Error against time, beside Table 2: long trainings whose surface is measured on the way."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ class Config(table2.Config):
     """Settings of the error against time."""
 
     scans: list[int] | None = Field([0, 2], min_length=1, description="numbers of the scans")
-    seconds: list[float] = Field(
+    seconds: list[Annotated[float, Field(gt=0)]] = Field(
         [10.0, 30.0, 100.0, 300.0, 1000.0],
         min_length=1,
         description="seconds of the table's columns; how long a method trains is decided by its steps",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import trimesh
@@ -30,7 +30,7 @@ class Sampling(Settings):
     uniform_share: float = Field(
         0.2, ge=0, le=1, description="part of the seeds that is uniform in [−1.1, 1.1]³"
     )
-    level_sigmas: list[float] = Field(
+    level_sigmas: list[Annotated[float, Field(ge=0)]] = Field(
         [0.01, 0.2], description="noise of the samples of other levels; an empty list stands for T = {0}"
     )
     newton_iterations: int = Field(10, ge=0, description="the most Newton steps of a seed")
@@ -45,7 +45,7 @@ class Detail(Settings):
     gradient by its size, so a node that one sample in fifty steps touches moves as far for it as others for fifty.
     """
 
-    cells: list[float] = Field(
+    cells: list[Annotated[float, Field(gt=0)]] = Field(
         [6.0, 3.0, 1.5],
         description="widths of the grids' cells, in spacings of the points; an empty list: no grids",
     )
