@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from nls.arguments import Parser, Verbs, integer, number, seed
 from nls.engine.memory import keep_freed_memory
+from nls.engine.user_code import raised_in_user_code
 from nls.errors import Interrupted, NlsError, RunError, UserError, one_line
 
 
@@ -46,10 +47,13 @@ def _answer(argv: Sequence[str] | None) -> int:
     except NlsError as error:
         print("\n".join(filter(None, [f"nls: {one_line(str(error))}", error.below])), file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            print(f"nls: {error.strerror}: free some space, then run the same command again", file=sys.stderr)
+            return 1
+        if (theirs := raised_in_user_code(error)) is None:
             raise
-        print(f"nls: {error.strerror}: free some space, then run the same command again", file=sys.stderr)
+        print(f"nls: {one_line(str(theirs))}\n{theirs.below}", file=sys.stderr)
         return 1
     return 0
 
@@ -217,7 +221,7 @@ def _add_data(verbs: Verbs) -> None:
         "nls data scan mesh.ply -o scan.ply --points 50000",
         _data_scan,
     )
-    scan.add_argument("mesh", type=Path, metavar="MESH", help="any mesh file; y up, metres")
+    scan.add_argument("mesh", type=Path, metavar="MESH", help="PLY, OBJ, STL, OFF or GLB; y up, metres")
     scan.add_argument("-o", "--out", type=Path, required=True, metavar="SCAN.ply", help="the points")
     scan.add_argument(
         "--points", type=integer(1, 100_000_000), default=170_000, metavar="N", help="default: %(default)s"
@@ -241,7 +245,7 @@ def _data_fetch(arguments: argparse.Namespace) -> None:
 
 
 def _data_scan(arguments: argparse.Namespace) -> None:
-    from nls.data.scanner import scan_file
+    from nls.experiments.scan_file import scan_file
 
     scan_file(arguments.mesh, arguments.out, arguments.seed, arguments.points, arguments.noise)
 

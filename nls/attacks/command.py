@@ -17,7 +17,7 @@ from nls.attacks.report import attack
 from nls.data import load_images
 from nls.engine.devices import choose_device
 from nls.engine.files import require_distinct, require_place, write_json
-from nls.engine.user_code import is_user_code, load_user_code, user_file
+from nls.engine.user_code import is_user_code, load_user_code, told_as_theirs, user_file
 from nls.errors import UserError
 from nls.networks.weights import Unwrapped, load_weights
 
@@ -196,12 +196,10 @@ def _build(name: str) -> nn.Module:
     if not is_user_code(name):
         raise UserError(f"--model {name}: write FILE.py:FACTORY")
     factory = load_user_code(name)
-    try:
+    with told_as_theirs(name, "the factory failed", "it takes no argument"):
         network = factory()
-    except Exception as error:
-        raise UserError(
-            f"{name}: the factory failed ({type(error).__name__}: {error}); it takes no argument"
-        ) from error
     if not isinstance(network, nn.Module):
         raise UserError(f"{name}: returned {type(network).__name__}, not a torch.nn.Module")
+    if any(value.is_meta for value in network.state_dict().values() if isinstance(value, Tensor)):
+        raise UserError(f"{name}: the network's weights are on the meta device: build it on the CPU")
     return network

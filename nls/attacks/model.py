@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nls.engine.devices import full_float32
+from nls.engine.user_code import frames_of_user
 from nls.errors import UserError
 from nls.levelset import evaluation_mode
 
@@ -101,6 +102,11 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
     """
     if len(images) == 0:
         raise UserError("there are no examples to attack: the dataset or its chosen part is empty")
+    if labels.dtype not in (torch.int64, torch.int32) or labels.shape != (len(images),):
+        raise UserError(
+            f"labels must be whole numbers of shape ({len(images)},), one an image, not {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
+        )
     if not images.is_floating_point() or not torch.isfinite(images).all():
         raise UserError("images must be finite floating point numbers in [0, 1]")
     low, high = float(images.min()), float(images.max())
@@ -108,18 +114,29 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
         raise UserError(
             f"images must lie in [0, 1], not in [{low:.4g}, {high:.4g}]: leave scaling to the model's first layer"
         )
+    few = images[:2]
     with under_attack(model), torch.no_grad():
         try:
-            logits = model(images[:1])
-        except RuntimeError as error:
-            shape = tuple(images.shape[1:])
+            logits = model(few)
+        except (Exception, SystemExit) as error:
             raise UserError(
-                f"the model does not take images of shape {shape}: {_first_line(error)}"
+                f"the model does not take images of shape {tuple(images.shape[1:])}: {_first_line(error)}",
+                below=frames_of_user(error),
             ) from error
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(few):
         returned = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise UserError(f"the model must return logits of shape (n, classes), not {returned} for n = 1")
+        raise UserError(
+            f"the model must return logits of shape (n, classes), not {returned} for n = {len(few)}"
+        )
+    if not logits.is_floating_point() or logits.device != images.device:
+        raise UserError(
+            f"the model must return floating point logits on {images.device}, not {logits.dtype} on {logits.device}"
+        )
     classes = logits.shape[1]
+    if classes < 2:
+        raise UserError(
+            f"the model must tell at least two classes apart: it returns {classes} logits an image"
+        )
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
         raise UserError(f"label {wrong} is out of range: the model has {classes} classes")
@@ -127,5 +144,5 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
     return classes
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -143,14 +143,19 @@ def attack(
         UserError: an unknown attack, ``eps`` < 0, no examples, images outside [0, 1], labels out of range, or
             a model whose logits are not finite.
     """
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+        raise UserError("images and labels must be tensors: call torch.as_tensor on them")
     ball, effort = Ball(eps, norm), effort or Effort()
     _check_settings(attacks, steps, step_size, restarts, batch_size)
     with _drawing(seed, "checks", images.device):
         classes = check_examples(model, images, labels)
+        labels = labels.long()
         if set(attacks) - {"square"} and not has_gradient(model, images[:1]):
             raise UserError("the model's logits have no gradient in the image: attack it with square alone")
         warnings = model_warnings(model, images[:batch_size], labels[:batch_size])
         passes = PASSES if "randomised" in warnings else 1
+        if set(attacks) - set(PGD_ATTACKS) and images.dtype != torch.float32:
+            raise UserError(f"{images.dtype} is for PGD alone: call .float() on the model and the images")
         require_defined(members(attacks, randomised=passes > 1), classes, norm, images.shape)
         clean = is_correct(model, images, labels, batch_size, passes)
     report = AttackReport(clean, {}, {}, {}, points=images.clone(), warnings=warnings)

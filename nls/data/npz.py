@@ -9,6 +9,8 @@ import numpy as np
 from nls.errors import UserError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+# The last two for members that are encrypted, or larger than any memory.
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -31,7 +33,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                     f"{path} has no array {', '.join(missing)}: an image set needs {', '.join(KEYS)}"
                 )
             arrays = {key: file[key] for key in KEYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"cannot read {path} as an .npz file: {reason}") from error
 
@@ -49,6 +51,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path} has training images of shape {train} but test images of shape {test} (c, h, w)"
         )
+    if len(np.unique(arrays["y_train"])) < 2:
+        raise UserError(f"{path} has one class only in y_train: nothing is to be told apart")
     highest, unknown = arrays["y_train"].max(), arrays["y_test"].max()
     if unknown > highest:
         raise UserError(

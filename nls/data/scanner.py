@@ -6,13 +6,10 @@ one: undersides, armpits and folds, and its density depends on distance and angl
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from nls.data.ply import write_ply
-from nls.engine.files import require_place
 from nls.engine.seeds import numpy_stream
 from nls.errors import UserError
 
@@ -131,49 +128,6 @@ def scan_under(
         return Scan(cloud, None)
     unit = np.repeat(np.arange(len(shots)), [len(shot.hits) for shot in shots])[chosen]
     return Scan(cloud, np.where(unit[:, None] % 2, -normals, normals))
-
-
-def scan_file(mesh: Path, out: Path, seed: int, points: int = POINTS, noise: float = NOISE) -> None:
-    """Scan a mesh file (any format trimesh reads; y up, metres) into a PLY file.
-
-    Raises:
-        UserError: the file is missing or is no mesh, or the numbers are out of range.
-    """
-    if points < 1 or not 0 <= noise < np.inf:
-        raise UserError(
-            f"cannot scan {points} points with noise {noise}: give at least 1 point and noise of 0 or more"
-        )
-    require_place(out, mesh)
-    vertices, faces = read_mesh(mesh)
-    try:
-        cloud = scan(vertices, faces, seed, points, noise)
-    except UserError as error:
-        raise UserError(f"{mesh}: {error}") from error
-    write_ply(out, cloud)
-    print(f"{out}: {points} points")
-
-
-def read_mesh(path: Path) -> tuple[Float64[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
-    """Read vertices and triangles of a mesh file.
-
-    Raises:
-        UserError: the file is missing, is no mesh, or has coordinates that are not finite.
-    """
-    import trimesh
-
-    if not path.is_file():
-        raise UserError(f"cannot read {path}: no such file")
-    try:
-        mesh = trimesh.load_mesh(path, process=False)
-    except Exception as error:  # each of trimesh's readers raises what it likes
-        raise UserError(
-            f"cannot read {path} as a mesh ({str(error).splitlines()[0]}): export it again"
-        ) from error
-    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
-        raise UserError(f"{path} has no faces: a scan is made of a mesh, not of points")
-    if not np.isfinite(mesh.vertices).all():
-        raise UserError(f"{path} has vertices that are not finite: remove them first")
-    return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
 
 
 def _units() -> list[tuple[np.ndarray, np.ndarray]]:

@@ -272,7 +272,7 @@ def _reason_kept(directory: Path) -> Iterator[None]:
     """Keep why a run failed, so that the tables can say it; an interruption is not a failure."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's code may call sys.exit
         write_json(directory / FAILURE, {"reason": f"{type(error).__name__}: {error}"})
         (directory / HEARTBEAT).unlink(missing_ok=True)
         raise

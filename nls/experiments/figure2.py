@@ -25,6 +25,7 @@ from nls.errors import UserError
 from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig
 from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import SmallConvNet
+from nls.objectives.base import require_loss
 from nls.objectives.binary import CrossEntropy, Hinge, make_loss
 from nls.objectives.geometric_svm import GeometricSVM
 from nls.objectives.settings import check_settings
@@ -256,6 +257,8 @@ def learn(
         drawn = [torch.randint(len(x), size, generator=stream, device=run.device) for stream in batches]
         batch = torch.stack(drawn, dim=1)
         losses = loss_of(network, x[batch, own].flatten(0, 1), y[batch, own].flatten())
+        if is_user_code(spec.loss):
+            require_loss(losses, loss_of)
         optimizer.zero_grad()
         losses.sum().backward()
         optimizer.step()

@@ -24,7 +24,7 @@ from nls.errors import UserError
 from nls.experiments.common import FEWEST_HELD_OUT
 from nls.experiments.kept_weights import KeptWeights, robustness
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
-from nls.objectives.base import ClassifierLoss, Moment
+from nls.objectives.base import ClassifierLoss, Moment, require_loss
 
 # Steps between two looks at the losses: a look waits for the GPU.
 _LOOK = 20
@@ -157,7 +157,7 @@ def train(
     compiled = cast(nn.Module, torch.compile(network)) if training.compile else network
 
     def loss_of(points: Tensor, labels: Tensor, epoch: float | Tensor) -> Tensor:
-        return method(compiled, points, labels, Moment(epoch, search))
+        return require_loss(method(compiled, points, labels, Moment(epoch, search)), method)
 
     capture = not training.compile and getattr(method, "repeatable", lambda model: False)(network)
     loss_and_gradient = RepeatedLoss(loss_of, list(network.parameters()), [search], device, capture=capture)

@@ -174,7 +174,10 @@ def _read_arrays(path: Path, seed: int) -> Cloud:
         if name != "points" and len(names) > 1:
             raise UserError(f"{path} holds {', '.join(names)}: call the array of points 'points'")
         normals = _numbers(content["normals"]) if "normals" in names else None
-        return Cloud(_numbers(content[name]), normals)
+        points = _numbers(content[name])
+        if normals is not None and normals.shape != points.shape:
+            raise UserError(f"{path}: normals of shape {normals.shape} for points of shape {points.shape}")
+        return Cloud(points, normals)
 
 
 def _numbers(array: np.ndarray) -> Float64[np.ndarray, "..."]:

@@ -86,12 +86,36 @@ def load_shape(path: Path) -> trimesh.Geometry:
     """Read whatever trimesh finds in a file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, breaks off, or has a face with a vertex that does not exist.
     """
     try:
-        return trimesh.load(path, process=False, force="mesh" if path.suffix.lower() == ".glb" else None)
+        shape = trimesh.load(path, process=False, force="mesh" if path.suffix.lower() == ".glb" else None)
+        _require_every_row(path, shape)
+    except UserError:
+        raise
     except Exception as error:  # the readers of foreign formats raise whatever their parsing runs into
         raise unreadable(path, error) from error
+    if isinstance(shape, trimesh.Trimesh):
+        wrong = (shape.faces < 0) | (shape.faces >= len(shape.vertices))
+        if wrong.any():
+            face = int(np.argmax(wrong.any(axis=1)))
+            raise UserError(
+                f"{path}: face {face} names vertex {shape.faces[wrong][0]}, which does not exist among "
+                f"{len(shape.vertices)} vertices: export it again"
+            )
+    return shape
+
+
+def _require_every_row(path: Path, shape: trimesh.Geometry) -> None:
+    """Raise UserError where a PLY file breaks off at the end of a line: trimesh takes what there is."""
+    announced = shape.metadata.get("_ply_raw", {})
+    for name, element in ((name, announced[name]) for name in ("vertex", "face") if name in announced):
+        rows = element.get("data", {})
+        found = len(next(iter(rows.values()), ())) if isinstance(rows, dict) else len(rows)
+        if found < element["length"]:
+            raise UserError(
+                f"{path} breaks off after {found} of {element['length']} {name} rows: export it again"
+            )
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

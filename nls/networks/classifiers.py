@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nls.engine.user_code import is_user_code, load_user_code
+from nls.engine.user_code import is_user_code, load_user_code, told_as_theirs
 from nls.errors import UserError
 from nls.levelset import evaluation_mode
 from nls.networks.convnet import convnet4a, convnet4a_linear_head, convnet4b, convnet_small
@@ -44,13 +44,9 @@ def build_classifier(name: str, channels: int, side: int, classes: int) -> nn.Mo
 
 def _build_own(name: str, channels: int, side: int, classes: int) -> nn.Module:
     factory = load_user_code(name)
-    try:
+    remedy = "it may have the parameters channels, side and classes, and no others without a default"
+    with told_as_theirs(name, "the factory failed", remedy):
         network = _call(factory, {"channels": channels, "side": side, "classes": classes})
-    except Exception as error:
-        raise UserError(
-            f"{name}: the factory failed ({type(error).__name__}: {error}); it may have the parameters channels, "
-            "side and classes, and no others without a default"
-        ) from error
     if not isinstance(network, nn.Module):
         raise UserError(f"{name}: returned {type(network).__name__}, not a torch.nn.Module")
     if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -71,18 +67,19 @@ def _call(factory: Callable[..., Any], facts: Mapping[str, int]) -> Any:
 
 def _require_logits(name: str, network: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
     """Try two images, so that a network that does not fit fails before an hour of training, not after it."""
-    with evaluation_mode(network), torch.no_grad():
-        try:
-            logits = network(torch.zeros(2, *shape))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UserError(
-                f"{name}: the network does not take images of shape {shape} ({reason}); mend the file"
-            ) from error
+    with (
+        evaluation_mode(network),
+        told_as_theirs(name, f"the network does not take images of shape {shape}", "mend the file"),
+    ):
+        logits = network(torch.zeros(2, *shape))
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if found != (2, classes):
         raise UserError(
             f"{name}: the network returns {found} for 2 images, not logits of shape {(2, classes)}"
+        )
+    if not (logits.is_floating_point() and logits.requires_grad):
+        raise UserError(
+            f"{name}: the logits, of {logits.dtype}, have no gradient in the weights; mend the file"
         )
     if not torch.isfinite(logits).all():
         raise UserError(

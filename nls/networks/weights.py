@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ PREFIXES = ("module.", "model.", "network.", "_orig_mod.")
 _COUNTER = "n_averaged"
 
 _MOST_KEYS = 5
+# Wrappers in one another; a file can also hold itself.
+_DEEPEST = 5
 
 # Numbers and settings that training scripts save beside the weights: building them runs no code of the file.
 _HARMLESS: list[Any] = [
@@ -108,7 +111,8 @@ def read(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         if zipfile.is_zipfile(path):
             require_checksums(path)
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, KeyError, IndexError) as error:
         # The reader names the function that the file asks for; a damaged file asks for none.
@@ -130,7 +134,7 @@ def _candidates(content: Mapping[Any, Any], place: str = "") -> Iterator[tuple[s
     if content and all(isinstance(value, Tensor) for value in content.values()):
         yield place, content
         return
-    for name in WRAPPERS:
+    for name in WRAPPERS if place.count(".") < _DEEPEST else ():
         if isinstance(content.get(name), Mapping):
             yield from _candidates(content[name], f"{place}.{name}" if place else name)
 
@@ -176,6 +180,8 @@ def _mismatch(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str 
             return f"lacks {_described(name, value)}, which the network has"
         if state[name].shape != value.shape:
             return f"{name} has shape {tuple(state[name].shape)}, the network's has {tuple(value.shape)}"
+        if state[name].layout != torch.strided or state[name].is_meta:
+            return f"{name} is sparse, or has no values"
         if state[name].is_floating_point() != value.is_floating_point():
             return f"{name} holds {state[name].dtype}, the network's {value.dtype}"
     extra = next((name for name in state if name not in wanted), None)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nls.attacks import ascend
+from nls.engine.user_code import described
+from nls.errors import UserError
 from nls.levelset import rows_where
 
 
@@ -23,6 +25,26 @@ class Moment:
 
     epoch: float | Float[Tensor, ""]
     generator: torch.Generator
+
+
+def require_loss(value: Any, loss: object) -> Float[Tensor, ""]:
+    """Return what a loss has returned.
+
+    Raises:
+        UserError: it is not one number with a gradient; the message names the class and a user's file.
+    """
+    is_number = isinstance(value, Tensor) and value.dim() == 0
+    if is_number and value.is_floating_point() and value.requires_grad:
+        return value
+    if not isinstance(value, Tensor):
+        found = f"a {type(value).__name__}"
+    elif not is_number:
+        found = f"a tensor of shape {tuple(value.shape)}"
+    else:
+        found = f"a {value.dtype} that has no gradient in the weights"
+    raise UserError(
+        f"{described(loss)}: must return the loss, a tensor of shape () with a gradient, not {found}"
+    )
 
 
 class ClassifierLoss(Protocol):

@@ -6,8 +6,7 @@ from typing import Any, Protocol
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from nls.engine.user_code import is_user_code, load_user_code
-from nls.errors import UserError
+from nls.engine.user_code import is_user_code, load_user_code, told_as_theirs
 from nls.levelset import members
 from nls.objectives.settings import check_settings
 
@@ -66,9 +65,5 @@ def make_loss(name: str, kinds: Mapping[str, type], settings: Mapping[str, Any])
         check_settings(kinds[name], settings, f"the settings of {name}")
         return kinds[name](**settings)
     kind = load_user_code(name)
-    try:
+    with told_as_theirs(name, f"does not take the settings {dict(settings)}", "mend the config"):
         return kind(**settings)
-    except TypeError as error:
-        raise UserError(
-            f"{name}: does not take the settings {dict(settings)} ({error}); mend the config"
-        ) from error

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+import trimesh
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from nls.engine.settings import Settings
-from nls.engine.user_code import load_user_code
+from nls.engine.user_code import load_user_code, told_as_theirs
+from nls.errors import UserError
 from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface
 
@@ -24,5 +27,21 @@ class UserMethod(Settings):
     def surface(
         self, points: Float[Tensor, "n 3"], resolution: int, seed: int, session: SurfaceSession
     ) -> Surface:
-        """Reconstruct; see :class:`SurfaceMethod`."""
-        return Surface(load_user_code(self.method)(**self.settings)(points, seed, session.device))
+        """Reconstruct; see :class:`SurfaceMethod`.
+
+        Raises:
+            UserError: the class does not take the settings, or what it returns is no mesh.
+        """
+        kind = load_user_code(self.method)
+        with told_as_theirs(self.method, f"does not take the settings {self.settings}", "mend the config"):
+            method = kind(**self.settings)
+        mesh = method(points, seed, session.device)
+        if (
+            not isinstance(mesh, trimesh.Trimesh)
+            or len(mesh.faces) == 0
+            or not np.isfinite(mesh.vertices).all()
+        ):
+            what = "one without faces or with coordinates that are not finite"
+            found = what if isinstance(mesh, trimesh.Trimesh) else f"a {type(mesh).__name__}"
+            raise UserError(f"{self.method}: must return a trimesh.Trimesh of a surface, not {found}")
+        return Surface(mesh)

@@ -8,7 +8,7 @@ import trimesh
 
 from nls.errors import UserError
 from nls.geometry.defects import facing_wrong_way, find_defect
-from nls.geometry.files import require_measurable
+from nls.geometry.files import MESH_FORMATS, load_shape, require_measurable, require_readable
 from nls.geometry.hypersurface import Hypersurface, from_mesh
 
 
@@ -50,16 +50,11 @@ def load_solid(path: Path, repair: bool = False) -> LoadedMesh:
 
 
 def _read(path: Path) -> trimesh.Trimesh:
-    if not path.is_file():
-        raise UserError(f"cannot read {path}: no such file")
-    try:
-        mesh = trimesh.load_mesh(path, process=False)
-    except Exception as error:  # trimesh's readers raise whatever their parsers meet
-        raise UserError(
-            f"cannot read {path} as a mesh: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+    require_readable(path, MESH_FORMATS)
+    mesh = load_shape(path)
     if not isinstance(mesh, trimesh.Trimesh) or not len(mesh.faces):
         raise UserError(f"{path} holds no faces; give a triangle mesh")
+    mesh.remove_unreferenced_vertices()
     finite = np.isfinite(mesh.vertices).all(axis=1)
     if finite.any():
         require_measurable(np.asarray(mesh.vertices)[finite], str(path))
@@ -67,9 +62,6 @@ def _read(path: Path) -> trimesh.Trimesh:
     vertices, index = np.unique(
         np.asarray(mesh.vertices, dtype=np.float64) + 0.0, axis=0, return_inverse=True
     )
-    if mesh.faces.min() < 0 or mesh.faces.max() >= len(index):
-        face = int(np.argmax(((mesh.faces < 0) | (mesh.faces >= len(index))).any(axis=1)))
-        raise UserError(f"{path}: face {face} names a vertex that does not exist; write the file anew")
     return trimesh.Trimesh(vertices, index[mesh.faces], process=False, validate=False)
 
 

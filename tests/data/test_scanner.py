@@ -13,8 +13,9 @@ from scipy.spatial import cKDTree
 from nls.cli import main
 from nls.data import load_scans, read_points, write_ply
 from nls.data.bodies import body
-from nls.data.scanner import CONDITIONS, Condition, Scan, _Rig, scan, scan_file, scan_under
+from nls.data.scanner import CONDITIONS, Condition, Scan, _Rig, scan, scan_under
 from nls.errors import UserError
+from nls.experiments.scan_file import scan_file
 
 SPHERE = trimesh.creation.icosphere(subdivisions=5, radius=0.5)
 
@@ -153,11 +154,11 @@ def test_the_command_scans_any_mesh(tmp_path, capsys):
 
 
 BAD = {
-    "missing.ply": (None, "no such file"),
+    "missing.ply": (None, "No such file"),
     "points.ply": (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
                    b"property float z\nend_header\n0 0 0\n", "no faces"),
     "nan.obj": (b"v 0 0 0\nv 1 0 0\nv 0 nan 0\nf 1 2 3\n", "not finite"),
-    "flat.obj": (b"v 0 0 0\nv 0 0 0\nv 0 0 0\nf 1 2 3\n", "no surface"),
+    "flat.obj": (b"v 0 0 0\nv 0 0 0\nv 0 0 0\nf 1 2 3\n", "no face with an area"),
     "text.stl": (b"hello", "text.stl"),
     "unknown.xyz9": (b"hello", "unknown.xyz9"),
 }  # fmt: skip

@@ -210,7 +210,11 @@ def test_what_is_no_config_is_refused(refused, tmp_path, case):
         ("table2.methods", {"Ürban": {"method": "poisson"}}, ["experiments.table2", "'Ürban-000'"]),
         ("table2.methods", {"a": {"method": "possion"}}, ["methods.a", "poisson"]),
         ("table2.methods", {"a": {}}, ["methods.a"]),
-        ("table2.methods", {"a": {"method": "poisson", "depht": 3}}, ["methods.a.depht'", "did you mean 'depth'?"]),
+        (
+            "table2.methods",
+            {"a": {"method": "poisson", "depht": 3}},
+            ["methods.a.depht'", "did you mean 'depth'?"],
+        ),
         ("table2.methods", {"a": {"method": "poisson", "depth": 40}}, ["depth: 40"]),
         ("table2.methods.levelset.detail", {"cells": [-1.0]}, ["cells"]),
         ("table2.methods.levelset.training", {"steps": 0}, ["steps: 0"]),

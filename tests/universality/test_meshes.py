@@ -133,7 +133,7 @@ def test_sound_meshes_of_every_format_pass(suffix, tmp_path):
 
 
 def test_files_that_are_no_mesh(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         load_solid(tmp_path / "none.ply")
     (tmp_path / "text.ply").write_text("hello")
     with pytest.raises(UserError, match="cannot read"):
