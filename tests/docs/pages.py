@@ -41,14 +41,29 @@ def blocks(page: Path, language: str = "") -> list[Block]:
     return [block for block in all_ if block.language == language or not language]
 
 
-def carry_out(page: Path, folder: Path) -> None:
-    """Write the page's files into a folder, and run its Python there from top to bottom, in one session."""
-    session: dict[str, object] = {}
+def write_files(page: Path, folder: Path) -> None:
+    """Write the page's files into a folder."""
     for block in blocks(page):
         if block.file:
             (folder / block.file).write_text(block.text, encoding="utf-8")
-        elif block.language == "python":
+
+
+def carry_out(page: Path, folder: Path) -> None:
+    """Write the page's files into a folder, and run its Python there from top to bottom, in one session."""
+    write_files(page, folder)
+    session: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        if not block.file:
             exec(compile("\n" * block.line + block.text, block.page, "exec"), session)
+
+
+def worked_example(folder: Path) -> None:
+    """Write the method of docs/add_method.md and the config of the small suite with its row into a folder."""
+    page = ROOT / "docs/add_method.md"
+    write_files(page, folder)
+    row = blocks(page, "yaml")[0].text
+    head, end, tail = (ROOT / "config/smoke.yaml").read_text().partition("    attacks:\n      digits:\n")
+    (folder / "my_suite.yaml").write_text(head + row + end + tail)
 
 
 def commands(page: Path) -> list[tuple[Block, str]]:

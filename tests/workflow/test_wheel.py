@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pages import blocks, carry_out, commands
+from pages import commands, worked_example
 
 from nls.networks.classifiers import build_classifier
 
@@ -119,10 +119,7 @@ def test_the_report_has_its_captions(nls, tmp_path):
 def test_the_worked_example_is_a_new_row_of_the_smoke_table(nls, smoke, tmp_path):
     """As docs/add_method.md says, in a folder that holds the results of the small suite's Table 1."""
     page = ROOT / "docs/add_method.md"
-    carry_out(page, tmp_path)
-    row = blocks(page, "yaml")[0].text
-    head, end, tail = (ROOT / "config/smoke.yaml").read_text().partition("    attacks:\n      digits:\n")
-    (tmp_path / "my_suite.yaml").write_text(head + row + end + tail)
+    worked_example(tmp_path)
     for part in ("results/smoke/specs", "results/smoke/table1", "results/smoke/blackbox", "data/digits"):
         shutil.copytree(smoke / part, tmp_path / part)
     words = next(words for _, words in commands(page) if "my_suite.yaml" in words)
