@@ -83,6 +83,7 @@ def _suite(name: str) -> Suite:
 def _findings(suite: Suite, left: Sequence[RunSpec], mirror: str | None) -> Iterator[Finding]:
     yield _python()
     yield Finding("nls", f"commit {code_commit() or 'unknown: not a git checkout'}")
+    yield _libraries()
     yield from _device(suite)
     yield Finding(
         "determinism",
@@ -101,6 +102,21 @@ def _python() -> Finding:
     version = platform.python_version()
     good = (3, 11) <= tuple(int(part) for part in version.split(".")[:2]) < (3, 14)
     return Finding("Python", version if good else f"{version}; nls needs 3.11, 3.12 or 3.13", not good)
+
+
+def _libraries() -> Finding:
+    # On a server without a desktop the packages are there, and the system's libraries under them are not.
+    from nls.geometry.meshlab import OPENGL, mesh_set
+
+    try:
+        import pyvista  # noqa: F401
+
+        mesh_set()
+    except ImportError as error:
+        return Finding("libraries", f"{error}; install {OPENGL}", stops=True)
+    except UserError as error:
+        return Finding("libraries", str(error), stops=True)
+    return Finding("libraries", "OpenGL's, for VTK and MeshLab")
 
 
 def _device(suite: Suite) -> Iterator[Finding]:

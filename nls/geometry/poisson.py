@@ -6,6 +6,7 @@ import trimesh
 from jaxtyping import Float
 
 from nls.errors import UserError
+from nls.geometry.meshlab import mesh_set
 
 
 def screened_poisson(
@@ -28,7 +29,7 @@ def screened_poisson(
         normals: of the points, all outwards or all inwards.
 
     Raises:
-        UserError: no surface came out.
+        UserError: no surface came out, or MeshLab lacks its filters.
     """
     meshes = _with_normals(points, neighbours, normals)
     try:
@@ -65,7 +66,7 @@ def _with_normals(
     points: Float[np.ndarray, "n 3"], neighbours: int, normals: Float[np.ndarray, "n 3"] | None = None
 ) -> pymeshlab.MeshSet:
     """Return the cloud with its normals, or with some that agree with each other: of planes through neighbours."""
-    meshes = pymeshlab.MeshSet(verbose=False)
+    meshes = mesh_set()
     cloud = np.asarray(points, dtype=np.float64)
     if normals is None:
         meshes.add_mesh(pymeshlab.Mesh(cloud))

@@ -111,10 +111,11 @@ def body(faces: int) -> Hypersurface:
     import pymeshlab
 
     from nls.data.bodies import body as fine_body
+    from nls.geometry.meshlab import mesh_set
 
     vertices, triangles = fine_body(0)
     for quality in (0.5, 0.7, 0.9, 0.3):
-        meshes = pymeshlab.MeshSet()
+        meshes = mesh_set()
         meshes.add_mesh(pymeshlab.Mesh(vertices, triangles))
         meshes.meshing_decimation_quadric_edge_collapse(
             targetfacenum=faces,

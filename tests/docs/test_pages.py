@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import textwrap
@@ -22,7 +23,7 @@ from nls.reporting.runs import Evidence
 README = ROOT / "README.md"
 MAKE_TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # What is no part of the project.
-OTHER_PROGRAMS = {".", "cat", "cd", "conda", "cp", "find", "git", "ls", "pip", "tmux", "wait"}
+OTHER_PROGRAMS = {".", "cat", "cd", "conda", "cp", "find", "git", "ls", "pip", "podman", "tmux", "wait"}
 SNAKEMAKE = get_argument_parser()
 
 
@@ -55,6 +56,8 @@ def check_command(page, words):
             assert module == "pip" or path.with_suffix(".py").exists() or (path / "__main__.py").exists()
         case ["python" | "pytest", path, *_]:
             assert (ROOT / path).exists()
+        case [path] if path.endswith(".sh"):
+            assert os.access(ROOT / path, os.X_OK)
         case _:
             assert words[0] in OTHER_PROGRAMS, f"what is {words[0]}?"
 

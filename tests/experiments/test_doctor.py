@@ -127,6 +127,15 @@ def test_a_dataset_that_cannot_be_had_stops_and_one_that_can_does_not(checkout, 
     assert main(["doctor", "--suite", "s"]) == 2
 
 
+def test_a_system_without_opengl_is_told(checkout, capsys, monkeypatch):
+    """pymeshlab is imported without its filters there."""
+    configure(checkout)
+    monkeypatch.setattr(doctor, "_print_costs", lambda left: [])
+    monkeypatch.setattr("pymeshlab.MeshSet", lambda verbose: object())
+    assert main(["doctor", "--suite", "s"]) == 2
+    assert "libraries: MeshLab's filters cannot be loaded; install" in capsys.readouterr().err
+
+
 def test_partitions_of_the_profile_must_exist(checkout, capsys, monkeypatch):
     configure(checkout)
     monkeypatch.setattr(doctor, "_print_costs", lambda left: [])
