@@ -25,7 +25,7 @@ from torch import nn
 from nls.cli import main
 from nls.data import images
 from nls.data.ply import write_ply
-from nls.engine.settings import read_yaml
+from nls.engine.yaml_files import read_yaml
 from nls.experiments import doctor, load_suite
 
 pytestmark = pytest.mark.workflow
