@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nls.attacks.ball import Ball
-from nls.attacks.model import mean_logits, under_attack
+from nls.attacks.model import check_examples, mean_logits, require_finite, under_attack
 from nls.attacks.report import AttackReport
 from nls.engine.files import written_whole
 from nls.errors import UserError
@@ -116,25 +116,28 @@ def check_adversarial(
         from an image, in the ball's norm; ``robust_accuracy``: the share that the model gets right.
 
     Raises:
-        UserError: the points are not of these images.
+        UserError: the points are not of these images, or the model does not take them or returns no finite logits.
     """
     if saved.points.shape != images.shape or not torch.equal(saved.labels.to(labels.device), labels):
         raise UserError("the adversarial points belong to other images: their number, shape or labels differ")
+    check_examples(model, images, labels)
     points = saved.points.to(images)
     offset = (points - images).flatten(1)
     away = offset.abs().amax(dim=1) if saved.ball.norm == "linf" else offset.norm(dim=1)
     with under_attack(model):
         logits = torch.cat([mean_logits(model, batch, saved.passes) for batch in points.split(batch_size)])
+    beyond = ~(away <= saved.ball.eps + _ROUNDING)
+    outside = ~((points.flatten(1) >= 0) & (points.flatten(1) <= 1)).all(dim=1)
+    require_finite(logits[~(beyond | outside)])
     right = logits.argmax(dim=1) == labels
     other = right != saved.withstood.to(labels.device)
     tie = class_margin(logits, labels).abs() <= _TIE * logits.abs().amax(dim=1)
     if saved.passes > 1:
         tie = torch.ones_like(tie)
-    outside = (points.flatten(1) < 0).any(dim=1) | (points.flatten(1) > 1).any(dim=1)
     return {
         "n": len(points),
-        "outside_ball": int((~(away <= saved.ball.eps + _ROUNDING)).sum()),
-        "outside_unit_box": int((outside | points.flatten(1).isnan().any(dim=1)).sum()),
+        "outside_ball": int(beyond.sum()),
+        "outside_unit_box": int(outside.sum()),
         "other_verdict": int((other & ~tie).sum()),
         "ties": int((other & tie).sum()),
         "farthest": float(away.max()),

@@ -176,6 +176,10 @@ def _network(
     model: str, weights: Path, weights_key: str | None, device: torch.device
 ) -> tuple[nn.Module, Unwrapped]:
     network = _build(model)
+    kinds = {str(value.dtype).removeprefix("torch.") for value in network.state_dict().values()}
+    if other := sorted(kinds & {"float16", "bfloat16", "float64"}):
+        network = network.float()
+        print(f"network       its {', '.join(other)} turned into float32, in which every attack searches")
     unwrapped = load_weights(network, weights, weights_key)
     if unwrapped.words():
         print(f"weights       {unwrapped.words()}")

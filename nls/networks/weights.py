@@ -141,13 +141,18 @@ def _candidates(content: Mapping[Any, Any], place: str = "") -> Iterator[tuple[s
 
 def _below(content: Mapping[Any, Any], key: str) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """Yield what lies at a key, or at a way of keys with dots between them."""
-    inner: Any = content.get(key)
+    inner: Any = _at(content, key)
     if inner is None:
         inner = content
         for name in key.split("."):
-            inner = inner.get(name) if isinstance(inner, Mapping) else None
+            inner = _at(inner, name) if isinstance(inner, Mapping) else None
     if isinstance(inner, Mapping):
         yield from _candidates(inner, key)
+
+
+def _at(content: Mapping[Any, Any], name: str) -> Any:
+    """Return what lies at a key; a file may have numbers for keys, and a command line has words."""
+    return next((value for key, value in content.items() if str(key) == name), None)
 
 
 def _best_variant(

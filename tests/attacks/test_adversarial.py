@@ -106,6 +106,18 @@ def test_what_is_not_as_reported_is_one_line(folder, points, make, told, capsys)
     assert error.count("\n") == 1
 
 
+def test_a_model_whose_logits_are_nan_confirms_nothing(folder, points, capsys):
+    """Neither that all points are adversarial, which nan seems to make of them, nor anything else."""
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    torch.save({name: value * torch.nan for name, value in weights.items()}, folder / "nan.pt")
+    change(folder, "broken.npz", withstood=points["labels"] == 0)
+    for name in ("points.npz", "broken.npz"):
+        assert verified(name, "nan.pt") == 2
+        error = capsys.readouterr().err
+        assert "the model returns NaN or infinite logits" in error
+        assert error.count("\n") == 1
+
+
 def test_other_weights_and_files_that_are_none(folder, points, capsys):
     assert verified("points.npz", "others.pt") == 2
     assert "are judged otherwise by this model with these weights" in capsys.readouterr().err

@@ -15,6 +15,12 @@ from torch import nn
 def net():
     return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
 
+def half():
+    return net().half()
+
+def double():
+    return net().double()
+
 def broken():
     raise KeyError("nope")
 
@@ -89,6 +95,21 @@ def test_report_on_a_model_from_outside(folder, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "threat model  L∞, eps 0.2" in printed
     assert "mean over starts" in printed
+
+
+@pytest.mark.parametrize(("factory", "kind"), [("half", "float16"), ("double", "float64")])
+def test_a_network_of_other_numbers_is_attacked_in_float32_and_told(
+    folder, factory, kind, capsys, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    quick = {"attacks": "pgd-margin", "steps": 2, "limit": 20}
+    for name in ("net", factory):
+        assert main(_words(folder, model=f"model.py:{name}", out=f"{name}.json", **quick)) == 0
+    assert f"network       its {kind} turned into float32" in capsys.readouterr().out
+    figures = [
+        json.loads((folder / f"{name}.json").read_text())["robust_accuracy"] for name in ("net", factory)
+    ]
+    assert figures[0] == figures[1]
 
 
 class _Evil:

@@ -147,6 +147,12 @@ def test_of_several_that_fit_a_key_chooses(state, tmp_path):
         assert torch.equal(model.head.weight, averaged["head.weight"])
 
 
+def test_a_key_may_be_a_number(state, tmp_path):
+    torch.save({3: {"model": state}, 4: {"model": state}}, tmp_path / "w.pt")
+    assert load_weights(Normalised(), tmp_path / "w.pt", "3") == Unwrapped("3.model", "", ())
+    assert load_weights(Normalised(), tmp_path / "w.pt", "4.model") == Unwrapped("4.model", "", ())
+
+
 def test_a_key_may_lead_through_levels(state, tmp_path):
     torch.save({"run": {"best": {"model": state}}}, tmp_path / "w.pt")
     model = Normalised()
@@ -190,6 +196,11 @@ BAD = {
         lambda state: state | {"head.bias": torch.ones(4, dtype=torch.int8)},
         None,
         "head.bias holds torch.int8, the network's torch.float32",
+    ),
+    "numbers for names": (
+        lambda state: {"model": {0: torch.ones(2)}, 3: 4},
+        None,
+        "under model, lacks mean (1, 1, 1, 1), which the network has; its keys are model, 3",
     ),
     "one more": (
         lambda state: state | {"tail.bias": torch.ones(5)},
