@@ -8,7 +8,7 @@ finished: in a group of runs of which another one was cancelled, or while no Sna
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,18 @@ def require_whole(directory: Path) -> None:
     if provenance.pop("checksum", None) != _checksum(json_text(provenance)):
         raise DamagedRunError(f"{PROVENANCE} is damaged")
     _compare(directory, provenance["files"])
+
+
+def checksums_of_inputs(paths: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of each file that a run reads, as far as it is there."""
+    return {path: _checksum(Path(path).read_bytes()) for path in paths if Path(path).is_file()}
+
+
+def changed_input(provenance: Mapping[str, Any]) -> str | None:
+    """Return a file that a run read and that holds something else by now; None if there is none."""
+    read: Mapping[str, str] = provenance.get("files_read", {})
+    now = checksums_of_inputs(read)
+    return next((path for path, checksum in now.items() if checksum != read[path]), None)
 
 
 def sealed(provenance: Mapping[str, Any]) -> str:

@@ -30,8 +30,11 @@ from nls.engine.finished import (
     PROVENANCE,
     SPEC,
     DamagedRunError,
+    changed_input,
     checksums,
+    checksums_of_inputs,
     put_back_finished,
+    read_json,
     require_whole,
     sealed,
     write_finished,
@@ -206,7 +209,7 @@ def _require_directory(directory: Path) -> None:
 
 
 def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
-    """Tell whether the directory holds this run, whole; say what is damaged in one that does not."""
+    """Tell whether the directory holds this run, whole, made from the files that are there; if not, say why."""
     if not (directory / METRICS).exists():
         return False
     try:
@@ -216,6 +219,9 @@ def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
         return False
     if deciding(read_yaml(directory / SPEC)) != deciding(resolved):
         raise UserError(f"{directory}: holds another run; choose another --out or delete it")
+    if path := changed_input(read_json(directory / PROVENANCE)):
+        print(f"{directory}: was made from another {path}; running it again")
+        return False
     return True
 
 
@@ -226,6 +232,7 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
     make_deterministic(spec.threads)
     device = choose_device(spec.device)
     run = Run(directory, spec, made_from, device)
+    files_read = checksums_of_inputs(spec.files_read())
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with _reason_kept(directory), run.checkpoint.listening(), run.progress.beating():
         metrics = recipe(spec, run)
@@ -243,6 +250,7 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "interruptions": run.interruptions,
             "data": run.data,
+            "files_read": files_read,
             "notes": run.notes,
             "files": checksums(directory, texts),
         }

@@ -11,6 +11,7 @@ from nls.engine.finished import (
     PROVENANCE,
     SPEC,
     DamagedRunError,
+    changed_input,
     read_json,
     require_whole,
 )
@@ -136,7 +137,22 @@ def _asked_for(directory: Path, spec_file: Path) -> RunRecord:
         return RunRecord(
             directory, spec, None, f"made with other settings: {difference}; run snakemake again"
         )
+    if reason := _why_outdated(made):
+        return RunRecord(directory, spec, None, f"{reason}; run snakemake again")
     return made
+
+
+def _why_outdated(made: RunRecord) -> str | None:
+    """Return why what a run read is no longer what its suite asks for: a file of the user's, or another run."""
+    if path := changed_input(made.provenance):
+        return f"made from another {path}"
+    for directory in (Path(path).parent for path in made.provenance.get("files_read", {})):
+        asked = directory.parent.parent / "specs" / directory.parent.name / f"{directory.name}.yaml"
+        if (directory / METRICS).exists() and asked.exists():
+            source = _asked_for(directory, asked)
+            if source.missing_because is not None:
+                return f"made from {directory}, which is missing ({source.missing_because})"
+    return None
 
 
 def _why_unfinished(directory: Path) -> str:

@@ -182,6 +182,23 @@ def test_the_table_says_what_was_measured_on(folder):
     assert metrics["training_images"] == 26
 
 
+def test_a_run_of_another_loss_under_the_same_name_is_missing_and_is_run_again(folder, capsys):
+    """The user's file has changed, its name and all settings have not."""
+    text = "class Mine:\n    def __call__(self, network, points, labels):\n        return {}\n"
+    (folder / "mine.py").write_text(text.format("(network(points).flatten() - labels).square().mean()"))
+    carry_out({"mine.py:Mine": {}})
+    make_table("figure2", "s").write()
+    assert "missing" not in (folder / "reports/s/figure2.md").read_text()
+    (folder / "mine.py").write_text(text.format("0.0 * network(points).mean()"))
+    make_table("figure2", "s").write()
+    assert "made from another mine.py; run snakemake again" in (folder / "reports/s/figure2.md").read_text()
+    capsys.readouterr()
+    carry_out({"mine.py:Mine": {}})
+    assert "was made from another mine.py; running it again" in capsys.readouterr().out
+    make_table("figure2", "s").write()
+    assert "missing" not in (folder / "reports/s/figure2.md").read_text()
+
+
 def test_specs_of_runs_that_are_no_longer_asked_for_are_deleted(folder):
     load_suite(suite({"hinge": {}, "cross_entropy": {}}), "config").write_specs()
     specs = folder / "results/s/specs/figure2"

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 
 import numpy as np
@@ -20,7 +21,7 @@ from nls.experiments import blackbox, load_suite, table1
 from nls.experiments.common import Common
 from nls.experiments.training import network_for
 from nls.reporting.blackbox import transfer_tables
-from nls.reporting.runs import read_run
+from nls.reporting.runs import Evidence, read_run
 
 ATTACKS = {
     "digits": {
@@ -433,6 +434,39 @@ def test_groups_of_one_network_and_of_one_source_are_runs_of_their_own():
     ):
         with pytest.raises(ValueError, match=message):
             blackbox.Config(groups=groups)
+
+
+def test_transfer_between_networks_of_another_config_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = ATTACKS["digits"] | {"attacks": ["pgd-xent"], "test_images": 20, "starts": 1, "steps": 1}
+    plan |= {"curve_eps": [], "curve_steps": 1, "curve_images": 10}
+    group = {
+        "dataset": "digits",
+        "network": "convnet-small",
+        "models": [f"digits-convnet-small-{name}" for name in ("standard-a", "standard-b")],
+        "transfer": {"eps": 0.1, "steps": 1, "step_size": 0.1, "test_images": 20},
+    }
+
+    def suite(epochs):
+        training = {"epochs": epochs, "batch_size": 32, "learning_rate": 3e-3, "train_images": 64}
+        row = {"dataset": "digits", "network": "convnet-small", "method": "standard", "training": training}
+        table = {"rows": [row | {"variant": name} for name in "ab"], "attacks": {"digits": plan}}
+        experiments = {"table1": table, "blackbox": {"groups": [group]}}
+        found = load_suite({"suite": "s", "data_root": str(tmp_path), "experiments": experiments}, "config")
+        found.write_specs()
+        return found
+
+    for name, recipe in (("table1", table1), ("blackbox", blackbox)):
+        for spec in suite(1).specs[name]:
+            execute(spec, recipe.run, tmp_path / "results" / "s" / name / spec.run)
+    assert [record.missing_because for record in Evidence("s").here("blackbox")] == [None, None]
+    spec = suite(2).specs["table1"][0]
+    (reason,) = {record.missing_because for record in Evidence("s").here("blackbox")}
+    assert "digits-convnet-small-standard-a, which is missing (made with other settings" in reason
+    shutil.rmtree(tmp_path / "results" / "s" / "table1" / spec.run)
+    execute(spec, table1.run, tmp_path / "results" / "s" / "table1" / spec.run)
+    (reason,) = {record.missing_because for record in Evidence("s").here("blackbox")}
+    assert f"made from another results/s/table1/{spec.run}/metrics.json" in reason
 
 
 def test_missing_weights_are_named(tmp_path, monkeypatch):
