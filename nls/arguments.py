@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import takewhile
@@ -159,6 +160,13 @@ def check_configs_of_snakemake(words: Sequence[str]) -> None:
                         f"nls: {option} {_short(word)}: no such file; a target goes before {option}, "
                         f"or write {option}=FILE"
                     )
+
+
+def suite(text: str) -> str:
+    """Read the name of a suite, which is one of a folder and of a config file."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
+        raise argparse.ArgumentTypeError(f"{_short(text)} is no name of a suite")
+    return text
 
 
 def _short(text: str) -> str:

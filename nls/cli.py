@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-from nls.arguments import Parser, Verbs, integer, number, seed
+from nls.arguments import Parser, Verbs, integer, number, seed, suite
 from nls.engine.memory import keep_freed_memory
 from nls.engine.user_code import raised_in_user_code
 from nls.errors import Interrupted, NlsError, RunError, UserError, one_line
@@ -610,7 +610,9 @@ def _add_table(verbs: Verbs) -> None:
         figures=True,
     )
     parser.add_argument("name", metavar="TABLE", help="figure2, table1, table2 …; a wrong name lists all")
-    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
+    parser.add_argument(
+        "--suite", type=suite, required=True, help="a suite that was run: a folder of results/"
+    )
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -631,7 +633,9 @@ def _add_figure(verbs: Verbs) -> None:
         "figure", "make a figure from a suite's run directories", "nls figure figure2 --suite smoke", _figure
     )
     parser.add_argument("name", metavar="FIGURE", help="figure1, figure2, figure3 …; a wrong name lists all")
-    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
+    parser.add_argument(
+        "--suite", type=suite, required=True, help="a suite that was run: a folder of results/"
+    )
 
 
 def _figure(arguments: argparse.Namespace) -> None:
@@ -645,7 +649,9 @@ def _add_report(verbs: Verbs) -> None:
     parser = verbs.add(
         "report", "gather a suite's tables and figures on one page", "nls report --suite smoke", _report
     )
-    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
+    parser.add_argument(
+        "--suite", type=suite, required=True, help="a suite that was run: a folder of results/"
+    )
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -658,7 +664,9 @@ def _add_status(verbs: Verbs) -> None:
     parser = verbs.add(
         "status", "tell how far a suite's runs are", "nls status --suite smoke", _status, figures=True
     )
-    parser.add_argument("--suite", required=True, help="a suite that was run: a folder of results/")
+    parser.add_argument(
+        "--suite", type=suite, required=True, help="a suite that was run: a folder of results/"
+    )
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -673,7 +681,9 @@ def _status(arguments: argparse.Namespace) -> None:
 
 def _add_keep(verbs: Verbs) -> None:
     parser = verbs.add("keep", "file a suite's complete runs as the reference in git", "nls keep mini", _keep)
-    parser.add_argument("suite", metavar="SUITE", help="a suite that was run: a folder of results/")
+    parser.add_argument(
+        "suite", type=suite, metavar="SUITE", help="a suite that was run: a folder of results/"
+    )
 
 
 def _keep(arguments: argparse.Namespace) -> None:
@@ -691,7 +701,9 @@ def _add_doctor(verbs: Verbs) -> None:
         _doctor,
         figures=True,
     )
-    parser.add_argument("--suite", default="paper", help="a config of config/; default: %(default)s")
+    parser.add_argument(
+        "--suite", type=suite, default="paper", help="a config of config/; default: %(default)s"
+    )
 
 
 def _doctor(arguments: argparse.Namespace) -> None:

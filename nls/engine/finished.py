@@ -33,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DamagedRunError: the file is missing, or holds no JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     except FileNotFoundError as error:
         raise DamagedRunError(f"{path.name} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -41,6 +41,10 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DamagedRunError(f"{path.name} is damaged")
     return value
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def checksums(directory: Path, texts: Mapping[str, str]) -> dict[str, str]:

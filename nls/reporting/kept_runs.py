@@ -13,8 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nls.errors import UserError
+
 EVERY = "*"
 _FIELDS = ["run", "key", "value"]
+_PARTS = ("spec", "metrics", "provenance")
 # Told of each run itself, so that every run has a line.
 _OWN = "/spec_hash"
 
@@ -43,17 +46,27 @@ def kept_text(runs: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def read_kept(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the runs of a file by name, in its order; none if there is no such file."""
+    """Return the runs of a file by name, in its order; none if there is no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = [(line["run"], line["key"], line["value"]) for line in csv.DictReader(file)]
-    shared = {key: value for run, key, value in lines if run == EVERY}
-    own: dict[str, dict[str, str]] = {}
-    for run, key, value in lines:
-        if run != EVERY:
-            own.setdefault(run, {})[key] = value
-    return {run: _tree(shared | leaves) for run, leaves in own.items()}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = [(line["run"], line["key"], line["value"]) for line in csv.DictReader(file)]
+        shared = {key: value for run, key, value in lines if run == EVERY}
+        own: dict[str, dict[str, str]] = {}
+        for run, key, value in lines:
+            if run != EVERY:
+                own.setdefault(run, {})[key] = value
+        runs = {run: _tree(shared | leaves) for run, leaves in own.items()}
+        if any(not isinstance(run.get(part), dict) for run in runs.values() for part in _PARTS):
+            raise ValueError("a run lacks a part")
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"{path}: is damaged; put it back with git checkout, or delete it") from error
+    return runs
 
 
 def _shared(flat: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

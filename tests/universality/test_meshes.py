@@ -136,7 +136,7 @@ def test_files_that_are_no_mesh(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         load_solid(tmp_path / "none.ply")
     (tmp_path / "text.ply").write_text("hello")
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_solid(tmp_path / "text.ply")
     trimesh.PointCloud(np.eye(3)).export(tmp_path / "cloud.ply")
     with pytest.raises(UserError, match="no faces"):
