@@ -149,7 +149,9 @@ def _svm_steps(inputs: dict[str, Any], dtype: torch.dtype) -> list[Callable[[], 
 def _surface_steps(inputs: dict[str, Any], dtype: torch.dtype) -> list[Callable[[], Tensor]]:
     network = import_module("nls.networks.implicit").ImplicitMLP(512, 8).to(dtype)
     network.load_state_dict(inputs["state"])
-    objective = import_module("nls.objectives.reconstruction").ReconstructionLoss(newton_tolerance=1e-3)
+    # In float64 Newton goes to the end, so that both stand at the same points however they stop.
+    exact = {"newton_tolerance": 1e-10, "newton_iterations": 30} if dtype == torch.float64 else {}
+    objective = import_module("nls.objectives.reconstruction").ReconstructionLoss(**exact)
     cloud = import_module("nls.geometry.neighbours").Neighbours(inputs["points"].to(dtype))
 
     def loss(batch: Tensor) -> Tensor:

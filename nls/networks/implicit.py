@@ -124,9 +124,10 @@ class _Evaluation(torch.autograd.Function):
         deltas = [identity[:, None].expand(outputs, len(points), outputs)]
         jacobian = points.new_zeros(outputs, *points.shape)
         for (weight, entry, _), units in zip(reversed(layers), reversed(hidden), strict=True):
-            jacobian += deltas[-1] @ entry
-            deltas.append(torch.ops.aten.threshold_backward(deltas[-1] @ weight, units, 0))
-        jacobian += deltas[-1] @ first
+            jacobian += deltas[-1] @ _by_column(entry)
+            delta = deltas[-1] @ weight
+            deltas.append(torch.ops.aten.threshold_backward(delta, units, 0, grad_input=delta))
+        jacobian += deltas[-1] @ _by_column(first)
         jacobian = jacobian.transpose(0, 1)
         ctx.save_for_backward(points, jacobian, *hidden, *deltas)
         ctx.mark_non_differentiable(jacobian)
@@ -148,6 +149,11 @@ class _Evaluation(torch.autograd.Function):
             entry = (entries @ scaled).T
             gradients += [entry[:, :-1], entry[:, -1]]
         return tuple(gradients)
+
+
+def _by_column(matrix: Tensor) -> Tensor:
+    """Return the matrix with each column contiguous: so a CPU multiplies by few columns four times as fast."""
+    return matrix.T.contiguous().T
 
 
 class _Layer(nn.Module):
