@@ -458,7 +458,10 @@ def _add_reconstruct(verbs: Verbs) -> None:
         help="keep the network, for `nls mesh`",
     )
     parser.add_argument(
-        "--watch", type=Path, metavar="DIR", help="draw points and present surface there while training"
+        "--watch",
+        type=Path,
+        metavar="DIR",
+        help="draw points and present surface there while training, and animate the pictures at the end",
     )
     parser.add_argument(
         "--watch-every", type=integer(1), default=100, metavar="N", help="steps; default: %(default)s"

@@ -55,6 +55,7 @@ def reconstruct_file(
         print(f"note: {cloud.note}", flush=True)
     if normals and cloud.normals is None:
         raise UserError(f"{scan} has no normals: leave out --normals, or export it with them")
+    session = None if watch is None else _watched(method, cloud, watch, watch_every, device)
     found = reconstruct(
         cloud.points,
         method,
@@ -67,9 +68,11 @@ def reconstruct_file(
         keep_largest=keep_largest,
         device=device,
         seed=seed,
-        session=None if watch is None else _watched(method, cloud, watch, watch_every, device),
+        session=session,
     )
     write_mesh(out, found.mesh)
+    if session is not None:
+        session.animate()
     if save_to is not None and found.network is not None:
         save_network(save_to, found.network, found.method, found.frame)
     if preview is not None:

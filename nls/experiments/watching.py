@@ -1,4 +1,4 @@
-"""A reconstruction to watch: a picture of points and present surface each so many steps."""
+"""A reconstruction to watch: a picture of points and present surface each so many steps, and their animation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LevelSet
 from nls.reconstruction.session import UnsavedSession
 from nls.reconstruction.surface import mesh_level_set
-from nls.reporting.render import write_preview
+from nls.reporting.render import write_animation, write_preview
 
 # Nodes along an axis: enough to see a surface emerge, in a second or two.
 _RESOLUTION = 96
@@ -22,6 +22,8 @@ _RESOLUTION = 96
 
 class WatchedSession(UnsavedSession):
     """A session that draws the surface while its network is trained, as ``step-000100.png`` and so on.
+
+    At the end :meth:`animate` makes the pictures one.
 
     Args:
         device: where the computing happens.
@@ -43,6 +45,7 @@ class WatchedSession(UnsavedSession):
         self._folder, self._every, self._points = folder, every, points
         self._method, self._frame = method, Frame.of(points)
         self._step = 0
+        self._pictures = list[Path]()
         folder.mkdir(parents=True, exist_ok=True)
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
@@ -50,6 +53,11 @@ class WatchedSession(UnsavedSession):
         if self._step % self._every == 0 and self._step > 0:
             self._draw(self._step, state()["parts"]["network"])
         self._step += 1
+
+    def animate(self) -> None:
+        """Write the pictures one after the other as ``animation.webp``, which browsers and GitHub show."""
+        if len(self._pictures) > 1:
+            write_animation(self._folder / "animation.webp", self._pictures)
 
     def _draw(self, step: int, weights: dict[str, torch.Tensor]) -> None:
         network = self._method.network_for(weights)
@@ -60,4 +68,5 @@ class WatchedSession(UnsavedSession):
             print(f"step {step}: no surface yet", flush=True)
             return
         mesh.vertices = self._frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
-        write_preview(self._folder / f"step-{step:06d}.png", self._points, mesh)
+        self._pictures.append(self._folder / f"step-{step:06d}.png")
+        write_preview(self._pictures[-1], self._points, mesh)

@@ -113,6 +113,18 @@ def write_preview(path: Path, points: Float[np.ndarray, "n 3"], mesh: trimesh.Tr
     write_picture(path, np.concatenate(images, axis=1))
 
 
+def write_animation(path: Path, pictures: Sequence[Path]) -> None:
+    """Write pictures of one size as an animated WebP of half the size, four a second, the last for two seconds."""
+    from PIL import Image as Pillow
+
+    frames = [Pillow.open(picture).reduce(2) for picture in pictures]
+    durations = [250] * (len(frames) - 1) + [2000]
+    with written_whole(path) as temporary:
+        frames[0].save(
+            temporary, format="WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
+
+
 def _plotter(size: tuple[int, int]) -> Any:
     import pyvista
     from vtkmodules.vtkCommonCore import vtkLogger

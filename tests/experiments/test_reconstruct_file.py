@@ -6,6 +6,7 @@ import numpy as np
 import pymeshlab
 import pytest
 import trimesh
+from PIL import Image
 
 from nls import reconstruct
 from nls.cli import main
@@ -133,8 +134,12 @@ def test_the_surface_can_be_watched(scan, capsys):
     words = ("--steps", "5", "--resolution", "32")
     assert run(scan, "-o", plain, *words) == 0
     assert run(scan, "-o", watched, *words, "--watch", folder, "--watch-every", "2") == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["step-000002.png", "step-000004.png"]
+    names = ["animation.webp", "step-000002.png", "step-000004.png"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     assert min(path.stat().st_size for path in folder.iterdir()) > 5000
+    with Image.open(folder / names[0]) as animation, Image.open(folder / names[1]) as picture:
+        assert animation.n_frames == 2
+        assert [2 * side for side in animation.size] == list(picture.size)
     assert plain.read_bytes() == watched.read_bytes()
     words = (scan, "-o", plain, "--method", "poisson", "--watch")
     assert run(*words, folder) == 2
