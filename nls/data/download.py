@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nls.errors import UserError
+from nls.errors import UserError, one_line
 
 TIMEOUT = 30.0  # seconds without a byte
 TRIES = 3  # an address; a transfer that breaks goes on from where it broke
@@ -60,7 +61,7 @@ def download(addresses: Sequence[str], path: Path, md5: str | None) -> str:
                     reasons.append(f"{address}: {failure}")
                     absent.append(failure.absent)
                     break
-                print(f"{address}: {failure}; trying again", file=sys.stderr)
+                print(one_line(f"{address}: {failure}; trying again"), file=sys.stderr)
             else:
                 part.replace(path)
                 return address
@@ -100,6 +101,8 @@ def _transfer(address: str, part: Path) -> bool:
             part.unlink(missing_ok=True)
             raise _FailedError("answered with another range than asked")
         length = response.headers.get("Content-Length")
+        if length is not None and not re.fullmatch("[0-9]{1,18}", length):
+            raise _FailedError("announced no valid length")
         total = int(length) + (have if resumed else 0) if length is not None else None
         done = have if resumed else 0
         bar = tqdm(desc=part.stem, total=total, initial=done, unit="B", unit_scale=True, disable=None)

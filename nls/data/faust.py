@@ -25,7 +25,14 @@ def make_faust(root: Path, archive: Path | None, folder: Path) -> dict[str, Any]
             f" `nls data fetch faust --root {root} --archive MPI-FAUST.zip`"
         )
     with opened(archive) as files:
-        names = {"/".join(PurePosixPath(name).parts[-3:]): name for name in files.names()}
+        names: dict[str, str] = {}
+        for name in files.names():
+            inside = "/".join(PurePosixPath(name).parts[-3:])
+            if inside in names and inside.startswith("training/"):
+                raise UserError(
+                    f"{archive} holds {inside} twice, as {names[inside]} and {name}: leave one out"
+                )
+            names[inside] = name
         scans = [name for name in names if name.startswith("training/scans/")]
         numbers = sorted(n for name in scans if (n := scan_number(Path(name))) is not None)
         if not numbers:
