@@ -72,7 +72,7 @@ def reconstruct_file(
     )
     write_mesh(out, found.mesh)
     if session is not None:
-        session.animate()
+        session.end(found.mesh)
     if save_to is not None and found.network is not None:
         save_network(save_to, found.network, found.method, found.frame)
     if preview is not None:

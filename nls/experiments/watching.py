@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import trimesh
 from jaxtyping import Float
 
 from nls.errors import UserError
@@ -23,7 +24,7 @@ _RESOLUTION = 96
 class WatchedSession(UnsavedSession):
     """A session that draws the surface while its network is trained, as ``step-000100.png`` and so on.
 
-    At the end :meth:`animate` makes the pictures one.
+    Tell it the :meth:`end`, and it makes them one animation, which browsers and GitHub show.
 
     Args:
         device: where the computing happens.
@@ -54,10 +55,11 @@ class WatchedSession(UnsavedSession):
             self._draw(self._step, state()["parts"]["network"])
         self._step += 1
 
-    def animate(self) -> None:
-        """Write the pictures one after the other as ``animation.webp``, which browsers and GitHub show."""
-        if len(self._pictures) > 1:
-            write_animation(self._folder / "animation.webp", self._pictures)
+    def end(self, mesh: trimesh.Trimesh) -> None:
+        """Draw the result as ``result.png``, and write all pictures one after the other as ``animation.webp``."""
+        result = self._folder / "result.png"
+        write_preview(result, self._points, mesh)
+        write_animation(self._folder / "animation.webp", [*self._pictures, result])
 
     def _draw(self, step: int, weights: dict[str, torch.Tensor]) -> None:
         network = self._method.network_for(weights)

@@ -134,11 +134,11 @@ def test_the_surface_can_be_watched(scan, capsys):
     words = ("--steps", "5", "--resolution", "32")
     assert run(scan, "-o", plain, *words) == 0
     assert run(scan, "-o", watched, *words, "--watch", folder, "--watch-every", "2") == 0
-    names = ["animation.webp", "step-000002.png", "step-000004.png"]
+    names = ["animation.webp", "result.png", "step-000002.png", "step-000004.png"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert min(path.stat().st_size for path in folder.iterdir()) > 5000
     with Image.open(folder / names[0]) as animation, Image.open(folder / names[1]) as picture:
-        assert animation.n_frames == 2
+        assert animation.n_frames == 3
         assert [2 * side for side in animation.size] == list(picture.size)
     assert plain.read_bytes() == watched.read_bytes()
     words = (scan, "-o", plain, "--method", "poisson", "--watch")
