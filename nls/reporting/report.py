@@ -19,7 +19,7 @@ from nls.engine.finished import HISTORY, METRICS, PROVENANCE, SPEC
 from nls.reporting.made import Experiment
 from nls.reporting.overview import counted, overview
 from nls.reporting.pages import page
-from nls.reporting.products import FIGURES, TABLES, table_from_csv
+from nls.reporting.products import FIGURES, TABLES, FigureProduct, TableProduct, table_from_csv
 from nls.reporting.runs import REPORTS, Evidence
 from nls.reporting.style import FORMATS
 
@@ -35,6 +35,8 @@ CAPTIONS = resources.files("nls.reporting") / "captions"
 def write_report(suite: str) -> Path:
     """Write ``reports/<suite>/report.html`` from the products that lie beside it.
 
+    Products of experiments that the suite no longer has are left out.
+
     Raises:
         UserError: there is no such suite.
     """
@@ -42,8 +44,14 @@ def write_report(suite: str) -> Path:
     evidence.require_suite()
     folder = REPORTS / suite
     found = {path.name for path in (evidence.results / suite / "specs").iterdir()}
-    experiments = [Experiment(name, evidence.here(name)) for name in sorted(found, key=_place)]
-    tables = {name: _read(folder / f"{name}.csv") for name in TABLES if (folder / f"{name}.csv").exists()}
+    there = (Experiment(name, evidence.here(name)) for name in sorted(found, key=_place))
+    experiments = [each for each in there if each.runs]
+    asked = {each.name for each in experiments}
+    tables = {
+        name: _read(folder / f"{name}.csv")
+        for name, product in TABLES.items()
+        if product.experiments[0] in asked and (folder / f"{name}.csv").exists()
+    }
     sections = _products_by_section(folder, [each.name for each in experiments])
     text = page(
         "page.html",
@@ -79,7 +87,9 @@ def _read(path: Path) -> pd.DataFrame | str:
 def _products_by_section(folder: Path, experiments: Iterable[str]) -> dict[str, list[str]]:
     """Return the products that were made by the experiment they are named after, in the page's order."""
     sections: dict[str, list[str]] = {name: [] for name in experiments}
-    for name in dict.fromkeys((*TABLES, *FIGURES)):
+    products: dict[str, TableProduct | FigureProduct] = {**TABLES, **FIGURES}
+    asked = set(sections)
+    for name in (name for name, product in products.items() if product.experiments[0] in asked):
         if (folder / f"{name}.svg").exists() or (folder / f"{name}.csv").exists():
             sections.setdefault(name if name in sections else name.partition("-")[0], []).append(name)
     return {

@@ -56,6 +56,9 @@ def folder(tmp_path_factory):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(spec))
     finish(folder / "results/small/table1/one", SPEC | {"seed": 3}, {"clean": 1.0}, wall_seconds=90.0)
+    asked = folder / "results/small/specs/table2/levelset-000.yaml"
+    asked.parent.mkdir()
+    asked.write_text(yaml.safe_dump(SPEC | {"experiment": "table2", "run": "levelset-000"}))
     reports = folder / "reports/small"
     reports.mkdir(parents=True)
     for name, text in (("table1", TABLE), ("table1-differences", DIFFERENCES)):
@@ -108,6 +111,18 @@ def test_the_overview_comes_first_and_judges_figures_and_claims(page):
     assert "3 agrees, 1 reproduced, 1 differs, 1 undecided." in section
     text = page.read_text()
     assert text.index('id="overview"') < text.index('id="table1"') < text.index('id="runs"')
+
+
+def test_tables_of_an_experiment_that_is_no_longer_asked_for_are_left_out(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert "Table 1: ours, clean" in write_report("small").read_text()
+    for path in (tmp_path / "results/small/specs/table1").iterdir():
+        path.unlink()
+    text = write_report("small").read_text()
+    assert "Table 1" not in text
+    assert 'id="table1"' not in text
+    assert 'id="figure3"' in text
 
 
 def test_the_page_asks_for_nothing_outside(page):
