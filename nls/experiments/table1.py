@@ -231,7 +231,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         carry_out=carry_out,
     )
     few = slice(plan.curve_images)
-    run.note(f"training took {trained_after:.0f} s, attacks {run.wall_seconds - trained_after:.0f} s")
+    run.timings |= {"training": [trained_after], "attacks": [run.wall_seconds - trained_after]}
     return report.to_dict() | {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "eps_curve": eps_curve(network, images[few], labels[few], plan, spec.seed, carry_out),

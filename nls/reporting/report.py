@@ -27,6 +27,8 @@ from nls.reporting.style import FORMATS
 _ORDER = ("figure1", "figure2", "table1", "blackbox", "table2", "table2-time", "figure3", "universality")
 # How the page marks what the overview says of a figure or a claim.
 _VERDICTS = {"agrees": "good", "reproduced": "good", "differs": "bad", "not reproduced": "bad"}
+# Rows above which a table has a window of its own.
+_LONG = 15
 # Signs that may stand as they are in an address within double quotes.
 _PLAIN = " /:;=,+()-.'@!*"
 CAPTIONS = resources.files("nls.reporting") / "captions"
@@ -186,7 +188,7 @@ def _table(path: Path, table: pd.DataFrame | str) -> str:
         return f"<p>The table's files cannot be read ({html.escape(table)}); run nls table {path.stem} again.</p>"
     rows = "<p>No run is complete.</p>"
     if len(table.columns):
-        rows = _rows(table.map(_short), _title(path.stem)) + _copies(path)
+        rows = _rows(table.map(_short).apply(_aligned), _title(path.stem)) + _copies(path)
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     return rows + _listed([line[2:] for line in lines if line.startswith("- ")])
 
@@ -196,17 +198,26 @@ def _short(text: str) -> str:
     return f"{float(text):.4g}" if re.fullmatch(r"-?\d+\.\d{5,}(e-?\d+)?", text) else text
 
 
+def _aligned(column: "pd.Series[str]") -> "pd.Series[str]":
+    """Return a column of numbers with as many places in each as in the longest; another column as it is."""
+    places = [re.fullmatch(r"-?\d+(?:\.(\d+))?", text) for text in column if text]
+    if not all(places):
+        return column
+    most = max((len(found[1] or "") for found in places if found), default=0)
+    return column.map(lambda text: f"{float(text):.{most}f}" if text and 0 < most < 4 else text)
+
+
 def _rows(table: pd.DataFrame, name: str) -> str:
     """Return a table whose heads sort it."""
     rows = table.to_html(index=False, border=0, classes="data", escape=True)
     # pandas aligns heads by an attribute that HTML no longer has.
     rows = rows.replace(' border="0"', "").replace(' style="text-align: right;"', "")
-    return _scrolling(rows, f"Table: {name}")
+    return _scrolling(rows, f"Table: {name}", "scroll long" if len(table) > _LONG else "scroll")
 
 
-def _scrolling(table: str, name: str) -> str:
+def _scrolling(table: str, name: str, classes: str = "scroll") -> str:
     """Return a table that a narrow screen scrolls alone, by the keyboard too."""
-    return f'<div class="scroll" role="region" aria-label="{html.escape(name)}" tabindex="0">{table}</div>'
+    return f'<div class="{classes}" role="region" aria-label="{html.escape(name)}" tabindex="0">{table}</div>'
 
 
 def _copies(path: Path) -> str:

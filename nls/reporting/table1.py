@@ -298,12 +298,12 @@ def _draw(
     for (dataset, network, *_), seeds in _by_seed(evidence.complete("table1")).items():
         panels.setdefault(f"{dataset}, {network}", []).append(seeds)
     count = max(len(panels), 1)
-    figure, axes = plt.subplots(1, count, figsize=(5.5 * count, 4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, count, figsize=(6.5 * count, 4), squeeze=False, layout="constrained")
     for axis, (name, rows) in zip(axes[0], panels.items(), strict=False):
         for number, seeds in enumerate(rows):
             lines(axis, list(seeds.values()), f"C{number}")
         axis.set(title=name, xlabel=x, ylabel=y, ylim=(-2, 102))
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     if not panels:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
     return figure

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Containerfile where no container registry can be reached (as root, on Debian or Ubuntu), and runs its command,
+# Builds the Containerfile where no container registry can be reached (as root, on Debian), and runs its command,
 # `make smoke`: a quarter of an hour and 12 GB in a temporary folder, which is removed. The base image python:3.12-slim is
 # Debian with Python, so a small Debian 12 with its Python 3.11 stands in for it, from the mirror that apt uses.
 # Words go to `buildah build`, such as `--volume /opt/wheels:/opt/wheels:ro`, where pip is to find packages in a folder.
@@ -11,7 +11,7 @@ store=$(mktemp -d)
 trap 'rm -rf "$store"' EXIT
 buildah() { command buildah --storage-driver vfs --root "$store/images" --runroot "$store/run" "$@"; }
 
-mirror=$(sed -nE 's/^(URIs: *|deb (\[.*\] )?)(\S+).*/\3/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null | head -n 1)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' | sed --quiet 1p)
 debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm "$store/base" "$mirror"
 # Packages come from where this machine has them.
 for settings in /etc/apt/apt.conf.d /etc/pip.conf /etc/xdg/pip /etc/ssl/certs/ca-certificates.crt; do

@@ -141,6 +141,14 @@ def test_an_experiment_says_how_it_was_made(page):
     assert "results/small/table1/two: not run" in section
 
 
+def test_a_column_of_numbers_has_equal_places(page):
+    text = page.read_text()
+    assert (
+        "<td>94.50</td>" in text
+    )  # beside 90.00; the other columns have cells with a deviation, or long numbers
+    assert "94.50" not in text.split('id="table1-csv"')[1].split("</pre>")[0]
+
+
 @pytest.mark.parametrize("name", ["report.html", "figure3.html"])
 def test_the_html_is_valid(page, name):
     html5lib.HTMLParser(strict=True).parse(page.with_name(name).read_text())
@@ -159,16 +167,16 @@ def browser():
 
 
 @pytest.fixture
-def opened(browser, page):
-    """Open the report, or a page beside it; nothing may be asked of another host or be complained of."""
+def open_tab(browser):
+    """Open a page; nothing may be asked of another host or be complained of."""
     tabs, faults = [], []
 
-    def open_page(name="report.html", **options):
+    def open_page(path, **options):
         tab = browser.new_page(**options)
         tab.on("console", lambda line: line.type == "error" and faults.append(line.text))
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on("request", lambda request: request.url.startswith("http") and faults.append(request.url))
-        tab.goto(page.with_name(name).resolve().as_uri())
+        tab.goto(path.resolve().as_uri())
         tabs.append(tab)
         return tab
 
@@ -176,6 +184,12 @@ def opened(browser, page):
     for tab in tabs:
         tab.close()
     assert faults == []
+
+
+@pytest.fixture
+def opened(open_tab, page):
+    """Open the report, or a page beside it."""
+    return lambda name="report.html", **options: open_tab(page.with_name(name), **options)
 
 
 def column(tab, number):
@@ -225,6 +239,26 @@ def test_it_fits_the_screen_and_a_screen_reader(opened, width, scheme):
     tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert serious(tab) == []
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (360, "light")])
+def test_the_page_of_the_small_suite_does(smoke, open_tab, width, scheme):
+    path = smoke / "reports/smoke/report.html"
+    html5lib.HTMLParser(strict=True).parse(path.read_text())
+    tab = open_tab(path, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert serious(tab) == []
+    windows = tab.locator(".long").all()
+    assert windows
+    for window in windows:
+        box = window.bounding_box()
+        assert box["height"] < 500
+        # The head stays in sight, so that one knows what the last rows are.
+        window.evaluate("(each) => { each.scrollTop = each.scrollHeight; }")
+        assert window.locator("thead th").first.bounding_box()["y"] >= window.bounding_box()["y"] - 1
+    verdict = tab.locator("#overview td:last-child").first.bounding_box()
+    assert verdict["x"] + verdict["width"] <= width
 
 
 def serious(tab):
