@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,21 @@ def test_the_rules_environment_stands_alone_with_the_same_pins():
     asked = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)[1]
     named = {re.match(r"[\w-]+", line).group().lower() for line in re.findall(r'"(.+?)"', asked)}
     assert {line.split("==")[0].lower() for line in pip} == named
+
+
+def test_what_snakemake_runs_in_that_environment_adds_nls_and_leaves_the_checkout_as_it_was(tmp_path):
+    """The packages of the environment come from here, as conda's would be there already."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    before = {path.name for path in REPOSITORY.iterdir()}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+        "NLS_SOURCE": str(REPOSITORY),
+        "PATH": f"{tmp_path / 'venv/bin'}{os.pathsep}{os.environ['PATH']}",
+        "PIP_NO_BUILD_ISOLATION": "false",  # which is how pip wants to be told not to isolate
+    }
+    script = REPOSITORY / "workflow/envs/nls.post-deploy.sh"
+    subprocess.run(["bash", script], check=True, env=environment, cwd=tmp_path)
+    assert (packages / "nls/reporting/page.html").exists()
+    assert (tmp_path / "venv/bin/nls").exists()
+    assert {path.name for path in REPOSITORY.iterdir()} == before
