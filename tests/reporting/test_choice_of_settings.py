@@ -26,9 +26,9 @@ def settings(spec):
     return spec["training"]["steps"], spec["training"]["learning_rate"], weight
 
 
-def of_paper(dataset, loss):
+def asked_by(suite, dataset, loss):
     found = {
-        settings(spec.model_dump()) for spec in specs("paper") if (spec.dataset, spec.loss) == (dataset, loss)
+        settings(spec.model_dump()) for spec in specs(suite) if (spec.dataset, spec.loss) == (dataset, loss)
     }
     assert len(found) == 1, "all fractions have the settings of their loss"
     return found.pop()
@@ -66,13 +66,15 @@ def test_every_loss_has_as_many_trials_on_every_dataset():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
-def test_the_paper_has_the_settings_that_were_chosen(dataset, loss):
+@pytest.mark.parametrize(
+    ("suite", "dataset"), [("paper", "mnist"), ("paper", "fashion_mnist"), ("few_images", "mnist")]
+)
+def test_a_suite_has_the_settings_that_were_chosen(suite, dataset, loss):
     found = trials(dataset, loss)
     assert len(found) == 8
     assert {len(each) for each in found.values()} == {2}, "both fractions of every trial are kept"
-    assert of_paper(dataset, loss) == chosen(found)
-    each = found[of_paper(dataset, loss)]
+    assert asked_by(suite, dataset, loss) == chosen(found)
+    each = found[asked_by(suite, dataset, loss)]
     means = [
         f"{100 * each[fraction].mean():.1f} ± {100 * each[fraction].std(ddof=1):.1f}"
         for fraction in sorted(each)
