@@ -66,7 +66,8 @@ def require_whole(directory: Path) -> None:
         DamagedRunError: a file is missing or is not what the run wrote.
     """
     provenance = read_json(directory / PROVENANCE)
-    if provenance.pop("checksum", None) != _checksum(json_text(provenance)):
+    provenance.pop("checksum", None)
+    if (directory / PROVENANCE).read_text(encoding="utf-8") != sealed(provenance):
         raise DamagedRunError(f"{PROVENANCE} is damaged")
     _compare(directory, provenance["files"])
 

@@ -59,9 +59,11 @@ def make_loss(name: str, kinds: Mapping[str, type], settings: Mapping[str, Any])
     """Return the loss ``name`` of ``kinds``, or a user's ``file.py:Class``, built with ``settings``.
 
     Raises:
-        UserError: the class does not take the settings, or the user's file cannot be loaded.
+        UserError: an unknown loss, settings that its class does not take, or a user's file that cannot be loaded.
     """
     if not is_user_code(name):
+        if name not in kinds:
+            raise UserError(f"unknown loss {name!r}: take one of {', '.join(kinds)}, or FILE.py:CLASS")
         check_settings(kinds[name], settings, f"the settings of {name}")
         return kinds[name](**settings)
     kind = load_user_code(name)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nls.engine.user_code import is_user_code
-from nls.errors import UserError
 from nls.objectives.base import ClassifierLoss
 from nls.objectives.binary import make_loss
 from nls.objectives.cross_entropy import Standard
@@ -40,6 +38,4 @@ def make_method(name: str, settings: Mapping[str, Any]) -> ClassifierLoss:
     Raises:
         UserError: an unknown method, settings that it does not take, or a user's file that cannot be loaded.
     """
-    if name not in METHODS and not is_user_code(name):
-        raise UserError(f"unknown method {name!r}: take one of {', '.join(METHODS)}, or FILE.py:CLASS")
     return make_loss(name, METHODS, settings)

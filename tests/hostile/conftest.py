@@ -6,8 +6,8 @@ import pytest
 
 from nls.cli import main
 
-# Where locks, and downloads that can go on, stay behind.
-_MAY_CHANGE = {"results", ".cache", ".fetch"}
+# Where runs keep their reasons, and data sets their locks, downloads that can go on, and decoded copies.
+_MAY_CHANGE = {"results", ".cache", ".fetch", ".npz"}
 
 
 def contents(folder):

@@ -329,7 +329,7 @@ def test_a_method_of_the_users_own(tmp_path, monkeypatch):
 
 
 def test_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"unknown method .fgsm.: take one of standard, madry"):
+    with pytest.raises(UserError, match=r"unknown loss .fgsm.: take one of standard, madry"):
         make_method("fgsm", {})
 
 
