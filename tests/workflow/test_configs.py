@@ -27,6 +27,7 @@ DATA = "my $(touch executed) data; touch executed"
 CONFIG = {
     "suite": "small",
     "data_root": DATA,
+    "mirror": "x'; touch executed; $(touch executed) `touch executed`",
     "experiments": {
         "figure2": {
             "seeds_per_job": 2,
