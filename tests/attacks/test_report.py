@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -179,6 +180,18 @@ class _Answers(nn.Module):
         return {"logits": x.flatten(1)[:, :10]}
 
 
+def _double():
+    return nn.Sequential(nn.Flatten(), nn.Linear(25, 10)).double()
+
+
+def test_labels_of_32_bits_and_a_model_in_float64_under_pgd(examples):
+    _, images, labels = examples
+    double, wide = _double(), images.double()
+    for change in (torch.Tensor.int, torch.Tensor.long):
+        found = attack(double, wide, change(labels), eps=0.1, attacks=["pgd-xent"], steps=2)
+        assert len(found.clean) == len(images)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -191,6 +204,15 @@ class _Answers(nn.Module):
         ({"images": torch.rand(60, 3, 5, 5)}, "does not take images of shape \\(3, 5, 5\\)"),
         ({"labels": torch.full((60,), 10)}, "label 10 is out of range: the model has 10 classes"),
         ({"labels": torch.full((60,), -1)}, "label -1 is out of range"),
+        (
+            {"labels": torch.zeros(59, dtype=torch.int64)},
+            r"shape \(60,\), one an image, not .* shape \(59,\)",
+        ),
+        ({"labels": torch.zeros(60)}, "labels must be whole numbers"),
+        ({"labels": torch.zeros(60, 10, dtype=torch.int64)}, r"not torch.int64 of shape \(60, 10\)"),
+        ({"labels": [0] * 60}, "must be tensors"),
+        ({"images": np.zeros((60, 1, 5, 5))}, "must be tensors"),
+        ({"images": torch.rand(60, 1, 5, 5).double(), "model": _double()}, "float64 is for PGD alone"),
         ({"model": _NaN()}, "NaN or infinite"),
         ({"model": _Answers()}, "logits of shape \\(n, classes\\), not a dict"),
         ({"restarts": 0}, "restarts >= 1"),

@@ -235,7 +235,10 @@ def test_attacks_that_there_are_not(refused, inputs, asked):
 
 
 @pytest.mark.parametrize("asked", ["apgd-t", "autoattack", "pgd-xent,autoattack"])
-def test_attacks_that_need_more_classes_are_refused_before_the_others_run(refused, inputs, asked):
+def test_attacks_that_need_more_classes_are_refused_before_the_others_run(
+    refused, inputs, asked, monkeypatch
+):
+    monkeypatch.setattr("nls.attacks.report.pgd", None)
     (inputs / "m.py").write_text(f"{HEAD}class net(Base):\n    def forward(self, x):\n"
                                  "        return super().forward(x)[:, :3]\n")  # fmt: skip
     (inputs / "d.npz").write_bytes(npz(y_train=LABELS % 3, y_test=LABELS % 3))
