@@ -1,6 +1,5 @@
 """What a person was given as an archive: a zip, a tar or the unpacked folder, read without trusting its paths."""
 
-import itertools
 import lzma
 import shutil
 import tarfile
@@ -29,8 +28,7 @@ def opened(path: Path) -> Iterator[Archive]:
     """Open a zip, a tar (compressed or not) or a folder.
 
     Raises:
-        UserError: there is no such file, it is no archive or a damaged one, one of its paths climbs out of it, or
-            one stands in it twice.
+        UserError: there is no such file, it is no archive or a damaged one, or one of its paths climbs out of it.
     """
     if path.is_dir():
         yield _Folder(path)
@@ -67,7 +65,6 @@ class _Zip:
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self._file = file
         _check_paths(path, file.namelist())
-        _require_once(path, self.names())
 
     def names(self) -> list[str]:
         return sorted(info.filename for info in self._file.infolist() if not info.is_dir())
@@ -81,7 +78,6 @@ class _Tar:
     def __init__(self, path: Path, file: tarfile.TarFile) -> None:
         self._file = file
         _check_paths(path, file.getnames())
-        _require_once(path, self.names())
 
     def names(self) -> list[str]:
         return sorted(member.name for member in self._file.getmembers() if member.isfile())
@@ -100,13 +96,6 @@ def _check_paths(path: Path, names: list[str]) -> None:
             raise UserError(
                 f"{path} holds the path {name!r}, which climbs out of it: get it again from its site"
             )
-
-
-def _require_once(path: Path, names: list[str]) -> None:
-    """Raise UserError where a name stands twice: which of the two files is meant, nothing says."""
-    repeated = next((name for name, again in itertools.pairwise(names) if name == again), None)
-    if repeated is not None:
-        raise UserError(f"{path} holds {repeated!r} twice: get it again from its site")
 
 
 def _write(source: IO[bytes], target: Path) -> None:
