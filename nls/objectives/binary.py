@@ -7,6 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from nls.engine.user_code import is_user_code, load_user_code, told_as_theirs
+from nls.errors import UserError
 from nls.levelset import members
 from nls.objectives.settings import check_settings
 
