@@ -17,8 +17,8 @@ from nls.reconstruction.session import UnsavedSession
 from nls.reconstruction.surface import mesh_level_set
 from nls.reporting.render import write_animation, write_preview
 
-# Nodes along an axis: enough to see fingers emerge, in a few seconds.
-_RESOLUTION = 160
+# Nodes along an axis: enough to see a surface emerge, in a second or two.
+_RESOLUTION = 96
 
 
 class WatchedSession(UnsavedSession):
