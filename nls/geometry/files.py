@@ -95,7 +95,9 @@ def load_shape(path: Path) -> trimesh.Geometry:
         raise
     except Exception as error:  # the readers of foreign formats raise whatever their parsing runs into
         raise unreadable(path, error) from error
-    if isinstance(shape, trimesh.Trimesh):
+    if isinstance(shape, trimesh.Trimesh) and len(shape.faces):
+        if shape.vertices.shape[1:] != (3,):
+            raise UserError(f"{path}: has vertices that are not three coordinates each: export it again")
         wrong = (shape.faces < 0) | (shape.faces >= len(shape.vertices))
         if wrong.any():
             face = int(np.argmax(wrong.any(axis=1)))
