@@ -86,7 +86,7 @@ class _Loader(yaml.SafeLoader):
             self._require_as_it_looks(node)
         try:
             value = super().construct_object(node, deep)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             kind = node.tag.rsplit(":", 1)[-1]
             raise _problem(f"{_short(str(node.value))} is no {kind}: mend the file", node) from error
         if isinstance(value, float) and not math.isfinite(value):

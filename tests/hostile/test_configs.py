@@ -54,6 +54,7 @@ TEXTS = {
     "deep": ("[" * 3000, ["nested too deeply"]),
     "deep mapping": ("{a: " * 3000, ["nested too deeply"]),
     "a tag that fails": ("suite: !!int abc", ["abc is no int"]),
+    "a tag of nothing": ("suite: !!int", ["is no int"]),
     "a time that is none": ("suite: !!timestamp abc", ["abc is no timestamp"]),
     "a tag of one's own": ("suite: !mine a", ["'!mine'"]),
     "code": ("suite: !!python/object/apply:os.system ['touch executed']", ["python/object/apply"]),

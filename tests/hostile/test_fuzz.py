@@ -30,7 +30,9 @@ EDITS = st.lists(
         st.floats(0, 1),
         st.sampled_from(["flip", "delete", "insert", "repeat", "cut", "zero"]),
         st.integers(1, 40),
-        st.binary(min_size=1, max_size=8) | st.sampled_from([b"nan", b"-1", b"9" * 30, b"\n", b"1e300", b"inf"]),
+        st.binary(min_size=1, max_size=8)
+        | st.sampled_from([b"nan", b"-1", b"9" * 30, b"\n", b"1e300", b"inf"])
+        | st.sampled_from([b" !!int ", b" &a ", b" *a ", b"[", b'"', b"? "]),
     ),
     min_size=1,
     max_size=3,
@@ -110,13 +112,23 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@given(st.sampled_from(list(places(GOOD))), VALUES)
-def test_a_config_with_any_other_value_is_a_config_or_is_refused(way, value):
+KEYS = (
+    st.none()
+    | st.sampled_from(["", "-", "é", "a b", "a/b", "none.npz", "mine.py:Mine"])
+    | st.text(max_size=5)
+)
+
+
+@given(st.sampled_from(list(places(GOOD))), KEYS, VALUES)
+def test_a_config_with_any_other_name_or_value_is_a_config_or_is_refused(way, name, value):
     config = copy.deepcopy(GOOD)
     place = config
     for key in way[:-1]:
         place = place[key]
-    place[way[-1]] = value
+    if name is not None and isinstance(place, dict):
+        place[name] = place.pop(way[-1])
+    else:
+        place[way[-1]] = value
     assert len(told(lambda: load_suite(config, "config.yaml"))) < 1000
 
 
