@@ -26,7 +26,8 @@ buildah rm "$base" > /dev/null
 git clone --quiet . "$store/context"
 time buildah build --pull-never --isolation chroot --tag nls "$@" "$store/context"
 container=$(buildah from --pull-never nls)
-read -ra words <<< "$(buildah inspect --format '{{join .OCIv1.Config.Cmd " "}}' "$container")"
+command=$(buildah inspect --format '{{range .OCIv1.Config.Cmd}}{{.}} {{end}}' "$container")
+read -ra words <<< "$command"
 time buildah run --isolation chroot "$container" -- "${words[@]}"
 mkdir -p reports/container
 buildah run --isolation chroot "$container" -- tar --create reports/smoke |
