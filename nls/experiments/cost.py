@@ -1,7 +1,6 @@
 """What a suite's runs cost here: a few training steps of each kind of run, taken for real, times their number."""
 
 import io
-import json
 import shutil
 import signal
 import tempfile
@@ -9,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ import trimesh
 
 from nls.data.curves import make_curves
 from nls.data.scans import registration_path, scan_path
-from nls.data.store import RECEIPT, read_receipt
+from nls.data.store import build, read_receipt
 from nls.engine.devices import choose_device
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
@@ -249,19 +249,12 @@ def with_data(spec: Spec, folder: Path) -> tuple[Spec, bool]:
     if not absent:
         return spec.model_copy(update={"data_root": str(root)}), False
     for name in absent:
-        if not (folder / name).exists():
-            (folder / name).mkdir()
-            facts = _make_up(folder / name, name, getattr(spec, "scan", 0))
-            files = {
-                str(path.relative_to(folder / name)): {"size": path.stat().st_size}
-                for path in (folder / name).rglob("*")
-                if path.is_file()
-            }
-            (folder / name / RECEIPT).write_text(json.dumps({**facts, "files": files}))
+        if read_receipt(folder / name) is None:
+            build(folder, name, {}, partial(_make_up, name=name, scan=getattr(spec, "scan", 0)))
     return spec.model_copy(update={"data_root": str(folder)}), True
 
 
-def _make_up(folder: Path, name: str, scan: int) -> Mapping[str, Any]:
+def _make_up(folder: Path, _scratch: Path, *, name: str, scan: int) -> Mapping[str, Any]:
     """Write random images, a sphere for a scan, or the curves; return what the receipt says of them."""
     if name in _IMAGES:
         *shape, count = _IMAGES[name]

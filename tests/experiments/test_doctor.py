@@ -74,6 +74,28 @@ def test_the_cost_counts_every_step_of_every_seed_once(checkout):
     assert 1e-4 < cost.step < 1
 
 
+def test_data_that_were_not_fetched_are_made_up_as_if_they_were(checkout):
+    """A reader compares what it reads with the receipt's checksums, those of made-up data too."""
+    specs = load_suite(
+        {
+            "suite": "s",
+            "experiments": {
+                **on_dataset("mnist")["experiments"],
+                "figure3": {"curves": ["closed_noise"]},
+                "table2": {
+                    "data": "bodies",
+                    "scans": [0],
+                    "methods": {"ours": {"method": "levelset", "training": {"steps": 3}}},
+                },
+            },
+        },
+        "a test",
+    ).specs
+    costs = list(measure([spec for runs in specs.values() for spec in runs], 1))
+    assert [cost.reason for cost in costs] == [None] * 3
+    assert all(cost.made_up for cost in costs)
+
+
 def test_a_method_that_begins_cheaply_is_priced_by_its_whole_training(checkout):
     (checkout / "late.py").write_text(LATE)
     row = {"dataset": "digits", "network": "convnet-small", "method": "late.py:Late"}

@@ -107,13 +107,13 @@ def test_type_checkers_may_read_it(nls):
     assert (nls.packages / "nls/py.typed").exists()
 
 
-def test_the_report_has_its_captions(nls, tmp_path):
-    (tmp_path / "results/small/specs/figure1").mkdir(parents=True)
-    (tmp_path / "reports/small").mkdir(parents=True)
-    (tmp_path / "reports/small/figure1.svg").write_text("<svg/>")
-    done = nls(tmp_path, "report", "--suite", "small")
+def test_the_report_has_its_captions(nls, smoke, tmp_path):
+    shutil.copytree(smoke / "results/smoke/specs/figure1", tmp_path / "results/smoke/specs/figure1")
+    (tmp_path / "reports/smoke").mkdir(parents=True)
+    (tmp_path / "reports/smoke/figure1.svg").write_text("<svg/>")
+    done = nls(tmp_path, "report", "--suite", "smoke")
     assert done.returncode == 0, done.stderr
-    assert "Figure 1: decision boundaries" in (tmp_path / "reports/small/report.html").read_text()
+    assert "Figure 1: decision boundaries" in (tmp_path / "reports/smoke/report.html").read_text()
 
 
 def test_the_worked_example_is_a_new_row_of_the_smoke_table(nls, smoke, tmp_path):
