@@ -84,9 +84,14 @@ def library_attack(
     return ball.clip(points, images)
 
 
+def ensemble_of(*, randomised: bool) -> tuple[LibraryAttack, ...]:
+    """Return AutoAttack's members, for a model that draws random numbers or not."""
+    return AUTOATTACK_RANDOMISED if randomised else AUTOATTACK
+
+
 def members(attacks: Sequence[str], *, randomised: bool = False) -> list[str]:
     """Return the attacks with AutoAttack's members, for a model that draws random numbers or not, in its place."""
-    ensemble = AUTOATTACK_RANDOMISED if randomised else AUTOATTACK
+    ensemble = ensemble_of(randomised=randomised)
     return [each for name in attacks for each in (ensemble if name == "autoattack" else (name,))]
 
 

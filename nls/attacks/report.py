@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from nls.attacks.ball import Ball, Norm
 from nls.attacks.checks import Sign, model_warnings
 from nls.attacks.library import (
-    AUTOATTACK,
-    AUTOATTACK_RANDOMISED,
     LIBRARY_ATTACKS,
     Effort,
     LibraryAttack,
+    ensemble_of,
     library_attack,
     members,
     require_defined,
@@ -232,7 +231,7 @@ def attack(
         if name in LIBRARY_ATTACKS:
             report.robust[name] = left_by(name, clean)
     if "autoattack" in attacks:
-        ensemble = AUTOATTACK if passes == 1 else AUTOATTACK_RANDOMISED
+        ensemble = ensemble_of(randomised=passes > 1)
         left = clean
         for member in ensemble:
             left = left & report.robust[member] if member in report.robust else left
