@@ -6,14 +6,15 @@ one ``### <suite>`` for all rows of a suite.
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from nls.engine.files import write_text
 from nls.errors import UserError
-from nls.reporting import table1, table2
+from nls.reporting import figure2, table1, table2
 from nls.reporting.independent import ROWS
 from nls.reporting.kept_runs import read_kept
 from nls.reporting.overview import overview
@@ -34,6 +35,7 @@ def filled(page: str, results: Path = RESULTS) -> str:
     _require_explanations(page, figures)
     blocks = {
         "agreement": figures,
+        "few images": few_images(results),
         "attacks": attacks(results),
         "sources": sources(results),
         "not run": not_run(results),
@@ -58,6 +60,36 @@ def agreement(results: Path = RESULTS) -> pd.DataFrame:
         frames.append(frame.drop(columns="here").assign(suite=suite))
     found = pd.concat(frames, ignore_index=True)
     return found[["suite", "figure", "paper", "reference", "agrees"]] if len(found) else found
+
+
+def few_images(results: Path = RESULTS) -> pd.DataFrame:
+    """Return one line a suite, data set and number of images of Figure 2 on test images: accuracies and gains."""
+    lines = []
+    for suite in _suites(results):
+        frame, _ = figure2.table(Evidence(suite, results))
+        if frame.empty or not set(figure2.NAMES.values()) <= set(frame["loss"]):
+            continue
+        for (dataset, images), rows in frame[frame["source"] == "reference"].groupby(["dataset", "images"]):
+            by_loss = {row["loss"]: row for row in rows.to_dict("records")}
+            ours = by_loss[figure2.NAMES["geometric_svm"]]
+            accuracies = {name: _accuracy(by_loss[name]) for name in figure2.NAMES.values()}
+            gains = {
+                f"minus {name}": f"{ours[f'minus {name}']:.2f} "
+                f"({ours[f'95% low ({name})']:.2f} to {ours[f'95% high ({name})']:.2f})"
+                for name in (figure2.NAMES[loss] for loss in figure2.BASELINES)
+            }
+            told = {"suite": suite, "data set": dataset, "images": str(images), "seeds": str(ours["seeds"])}
+            lines.append(
+                told
+                | accuracies
+                | gains
+                | {"collapsed": str(sum(row["collapsed"] for row in by_loss.values()))}
+            )
+    return pd.DataFrame(lines)
+
+
+def _accuracy(row: Mapping[Hashable, Any]) -> str:
+    return f"{row['mean']:.1f} ± {row['std']:.1f} ({row['worst']:.1f})"
 
 
 def attacks(results: Path = RESULTS) -> pd.DataFrame:
