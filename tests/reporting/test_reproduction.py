@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from nls.errors import UserError
 from nls.reporting import reproduction
-from nls.reporting.runs import RESULTS
+from nls.reporting.runs import RESULTS, Evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,3 +38,17 @@ def test_without_a_reference_every_row_of_the_paper_was_not_run(tmp_path):
     assert len(reproduction.not_run(tmp_path)) == 18 + 4
     assert reproduction.agreement(tmp_path).empty
     assert not list(tmp_path.iterdir())
+
+
+def test_the_gains_of_figure_2_pair_the_seeds_of_all_runs():
+    frame = reproduction.few_images(ROOT / RESULTS)
+    row = frame[(frame["suite"] == "few_images") & (frame["images"] == "60")].iloc[0]
+    accuracies = {"geometric_svm": {}, "hinge": {}}
+    for record in Evidence("few_images", ROOT / RESULTS).reference("figure2"):
+        if record.metrics["training_images"] == 60 and record.spec["name"] in accuracies:
+            pairs = zip(record.metrics["seeds"], record.metrics["accuracy"], strict=True)
+            accuracies[record.spec["name"]] |= dict(pairs)
+    ours, hinge = (100 * np.array([each[seed] for seed in range(20)]) for each in accuracies.values())
+    low, high = stats.t.interval(0.95, 19, (ours - hinge).mean(), stats.sem(ours - hinge))
+    assert row["minus hinge"] == f"{(ours - hinge).mean():.2f} ({low:.2f} to {high:.2f})"
+    assert row["geometric SVM"] == f"{ours.mean():.1f} ± {ours.std(ddof=1):.1f} ({ours.min():.1f})"
