@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, settings
 
 from nls.engine.devices import _PRODUCTS
 
-# A shell lets what it starts in the background ignore SIGINT, and what that starts too.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell lets what it starts in the background ignore SIGINT, nohup lets it ignore SIGHUP, and what that starts too.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # A slow machine is no fault of a property, and examples of earlier sessions would make sessions differ.
 _ALWAYS = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
