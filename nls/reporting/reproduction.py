@@ -80,12 +80,14 @@ def few_images(results: Path = RESULTS) -> pd.DataFrame:
                 f"({ours[f'95% low ({name})']:.2f} to {ours[f'95% high ({name})']:.2f})"
                 for name in (figure2.NAMES[loss] for loss in figure2.BASELINES)
             }
+            collapsed = " / ".join(str(by_loss[name]["collapsed"]) for name in accuracies)
             told = {"suite": suite, "data set": dataset, "images": str(images), "seeds": str(ours["seeds"])}
-            lines.append(
-                told
-                | accuracies
-                | gains
-                | {"collapsed": " / ".join(str(by_loss[name]["collapsed"]) for name in accuracies)})"
+            lines.append(told | accuracies | gains | {"collapsed": collapsed})
+    return pd.DataFrame(lines)
+
+
+def _accuracy(row: Mapping[Hashable, Any]) -> str:
+    return f"{row['mean']:.1f} ± {row['std']:.1f} ({row['worst']:.1f})"
 
 
 def attacks(results: Path = RESULTS) -> pd.DataFrame:
