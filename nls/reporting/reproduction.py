@@ -66,9 +66,10 @@ def few_images(results: Path = RESULTS) -> pd.DataFrame:
     """Return one line a suite, data set and number of images of Figure 2 on test images: accuracies and gains."""
     lines = []
     for suite in _suites(results):
-        frame, _ = figure2.table(Evidence(suite, results))
-        if frame.empty:
+        evidence = Evidence(suite, results)
+        if {run.spec["evaluate_on"] for run in evidence.reference("figure2")} != {"test"}:
             continue
+        frame, _ = figure2.table(evidence)
         for (dataset, images), rows in frame[frame["source"] == "reference"].groupby(["dataset", "images"]):
             by_loss = {row["loss"]: row for row in rows.to_dict("records")}
             if not by_loss.keys() >= set(figure2.NAMES.values()):
