@@ -15,6 +15,7 @@ from types import FrameType
 import psutil
 
 PHASES = ("starting", "training", "evaluation", "meshing", "writing", "download")
+SECONDS_OF_A_WRITE = 0.01
 WRITERS = {
     "_write",
     "save_weights",
@@ -45,11 +46,18 @@ class Watched:
 
     def wait_for(self, phase: str, seconds: float = 120.0) -> bool:
         """Wait until the process is in a phase; return False if it ended before."""
+        return self._wait(lambda: self.phase == phase, seconds)
+
+    def let_pass(self, phase: str, seconds: float = 120.0) -> bool:
+        """Wait until the process has been in a phase and left it; return False if it ended before."""
+        return self.wait_for(phase) and self._wait(lambda: self.phase != phase, seconds)
+
+    def _wait(self, reached: Callable[[], bool], seconds: float) -> bool:
         limit = time.monotonic() + seconds
-        while self.phase != phase:
+        while not reached():
             if not self.process.is_alive():
                 return False
-            assert time.monotonic() < limit, f"never in phase {phase}"
+            assert time.monotonic() < limit, f"still in phase {self.phase}"
             time.sleep(0.0005)
         return True
 
@@ -104,12 +112,24 @@ def _carry_out(
     os.dup2(output, 2)
     faulthandler.enable()
     if phase is not None:
+        _slow_disk()
         _tell_every_millisecond(phase)
     from nls.cli import main
 
     code = work() if callable(work) else main(work)
     sys.stdout.flush()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _slow_disk() -> None:
+    """Let each file stay half-written for a while: on a fast disk no kill would fall into that time."""
+    fsync = os.fsync
+
+    def slow(file: int) -> None:
+        time.sleep(SECONDS_OF_A_WRITE)
+        fsync(file)
+
+    os.fsync = slow
 
 
 def _tell_every_millisecond(phase: ctypes.c_int) -> None:

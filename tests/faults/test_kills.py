@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import PHASES, Watched, run_to_end
+from processes import SECONDS_OF_A_WRITE, Watched, run_to_end
 from workspace import Workspace, results_of
 
 from nls.data.download import download
@@ -29,7 +29,15 @@ PLAN = {
 }
 KILLS = 20
 # Seconds that a phase lasts at least: the kill comes within them.
-LASTS = {"training": 0.2, "evaluation": 0.02, "meshing": 0.2, "download": 0.2}
+LASTS = {
+    "training": 0.2,
+    "evaluation": 0.02,
+    "meshing": 0.2,
+    "download": 0.2,
+    "writing": SECONDS_OF_A_WRITE,
+}
+# Files that are written before the one in which the kill comes: at most so many.
+WRITES = 8
 
 
 @dataclass(frozen=True)
@@ -64,26 +72,27 @@ def test_kill_9_at_twenty_random_moments(
         kind = chance.choice(PLAN[phase])
         name = chance.choice([name for name in targets if name.split("/")[0] == kind])
         target = targets[name]
-        killed, attempts = False, 0
-        while not killed:
+        struck, attempts = False, 0
+        while not struck:
             attempts += 1
             assert attempts <= 20, (
                 f"{name} is never killed in phase {phase}: do its functions have other names?"
             )
             victim = Watched(target.work, workspace.folder, log)
-            if phase == "writing":  # a file is written in milliseconds: wait for any, then kill at once
-                time.sleep(chance.random())
-                victim.wait_for(phase)
-            elif victim.wait_for(phase):
+            if phase == "writing":  # in any file; in an earlier one than last time, if there was none so late
+                for _ in range(chance.randint(0, WRITES // attempts)):
+                    victim.let_pass(phase)
+            if victim.wait_for(phase):
                 time.sleep(chance.random() * LASTS[phase])
             victim.process.kill()
             killed = victim.end() == -signal.SIGKILL
-            if (
-                not killed or chance.random() < 0.3
-            ):  # ended before the kill, or killed often enough: look at it
+            struck = killed and victim.phase == phase
+            if killed:
+                hit[victim.phase] += 1
+                victims[name] += 1
+            # Ended before the kill, or killed often enough: look at it.
+            if not killed or chance.random() < 0.3:
                 compared += _finish_and_compare(name, target, workspace.folder, log)
-        hit[victim.phase] += 1
-        victims[name] += 1
     for name, target in targets.items():
         compared += _finish_and_compare(name, target, workspace.folder, log)
 
@@ -91,8 +100,7 @@ def test_kill_9_at_twenty_random_moments(
         f"kill -9: {hit.total()} kills (seed {seed}); in phase: {dict(hit)}\n"
         f"killed: {dict(victims)}; {compared} results compared, all as undisturbed"
     )
-    assert hit.total() == KILLS
-    assert set(hit) >= set(PHASES) - {"starting"}, hit
+    assert all(hit[phase] >= KILLS // len(PLAN) for phase in PLAN), hit
 
 
 def _finish_and_compare(name: str, target: Target, folder: Path, log: Path) -> int:
