@@ -1,32 +1,17 @@
 """Snakemake as a person calls it, and the results of the small suite, made once."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from calling_snakemake import REPOSITORY, call_snakemake
 from filelock import FileLock
-
-REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
 def snakemake():
     """Run Snakemake in a folder, as in a fresh checkout, with the words that a person would type."""
-
-    def run(folder, *words):
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
-            ["snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=folder,
-            env=os.environ | {"PATH": path},
-        )
-
-    return run
+    return call_snakemake
 
 
 @pytest.fixture(scope="session")

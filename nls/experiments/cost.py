@@ -190,7 +190,7 @@ class _Watch(Progress):
         super().__init__()
         self.seconds = seconds
         self.device = device
-        self.limit = max(5.0, 4 * seconds)  # reading the data comes before the first step
+        self.limit = max(20.0, 4 * seconds)  # reading the data comes before the first step
         self.total = 0
         self.times: list[float] = []
 

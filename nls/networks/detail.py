@@ -152,23 +152,24 @@ def _key(cells: Int[Tensor, "*n 3"]) -> Int[Tensor, "*n"]:
     return (x * _AXIS + y) * _AXIS + z
 
 
+def _cells(keys: Int[Tensor, "*n"]) -> Int[Tensor, "*n 3"]:
+    """Return the cells of a grid that have these numbers."""
+    return torch.stack([keys // _AXIS**2, keys // _AXIS % _AXIS, keys % _AXIS], dim=-1) - _AXIS // 2
+
+
 def _grid(points: Float[Tensor, "n 3"], cell: float) -> tuple[Int[Tensor, " c"], Int[Tensor, "c 8"]]:
     """Return the sorted keys of the cells near a cloud, and the numbers of their corners, -1 for those at the rim."""
     steps = torch.arange(-1, 2, device=points.device)
     around = torch.cartesian_prod(steps, steps, steps)
-    occupied, members = torch.unique(torch.floor(points / cell).long(), dim=0, return_counts=True)
-    neighbours = _key(occupied[:, None] + around)
-    keys = _key(occupied)
-    order = keys.argsort()
-    place = torch.searchsorted(keys[order], neighbours).clamp(max=len(keys) - 1)
-    found = order[place]
+    keys, members = torch.unique(_key(torch.floor(points / cell).long()), return_counts=True)
+    neighbours = _key(_cells(keys)[:, None] + around)
+    found = torch.searchsorted(keys, neighbours).clamp(max=len(keys) - 1)
     held = torch.where(keys[found] == neighbours, members[found], 0).sum(dim=1)
-    dense = occupied[held >= _SHARE * held.median()]
+    near = torch.unique(neighbours[held >= _SHARE * held.median()])
 
-    near = torch.unique((dense[:, None] + around).reshape(-1, 3), dim=0)
-    near = near[_key(near).argsort()]
     corners = torch.cartesian_prod(*[torch.arange(2, device=points.device)] * 3)
-    _, node, sharing = torch.unique(_key(near[:, None] + corners), return_inverse=True, return_counts=True)
+    corners_of_near = _key(_cells(near)[:, None] + corners)
+    _, node, sharing = torch.unique(corners_of_near, return_inverse=True, return_counts=True)
     inner = sharing == len(corners)
     number = torch.where(inner, inner.cumsum(0) - 1, -1)
-    return _key(near), number[node]
+    return near, number[node]

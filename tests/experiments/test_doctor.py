@@ -10,7 +10,7 @@ import yaml
 
 from nls.cli import main
 from nls.experiments import doctor, load_suite
-from nls.experiments.cost import measure
+from nls.experiments.cost import _IMAGES, measure
 
 FIGURE2 = {
     "datasets": {"digits": {"fractions": [0.02, 0.1], "seeds": 3, "losses": {"hinge": {}}}},
@@ -74,8 +74,9 @@ def test_the_cost_counts_every_step_of_every_seed_once(checkout):
     assert 1e-4 < cost.step < 1
 
 
-def test_data_that_were_not_fetched_are_made_up_as_if_they_were(checkout):
+def test_data_that_were_not_fetched_are_made_up_as_if_they_were(checkout, monkeypatch):
     """A reader compares what it reads with the receipt's checksums, those of made-up data too."""
+    monkeypatch.setitem(_IMAGES, "mnist", (1, 28, 28, 2000))
     specs = load_suite(
         {
             "suite": "s",

@@ -60,7 +60,7 @@ def test_several_runs_are_asked_for_by_their_files(snakemake, tmp_path):
     assert len(list((tmp_path / "results/small/specs/figure1").glob("*.yaml"))) == 4
 
 
-def test_another_workflow_takes_the_suite_as_a_module(tmp_path):
+def test_another_workflow_takes_the_suite_as_a_module(snakemake, tmp_path):
     (tmp_path / "Snakefile").write_text(
         f"""
 module nls:
@@ -79,16 +79,9 @@ rule all:
         rules.nls_figure1.input,
 """
     )
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["snakemake", "--cores", "1", "--dry-run"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"nls_figure1_run +4\n", done.stdout + done.stderr)
+    done = snakemake(tmp_path, "--snakefile", tmp_path / "Snakefile", "--cores", "1", "--dry-run")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"nls_figure1_run +4\n", done.stdout)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".snakemake", "Snakefile"]
 
 
