@@ -29,7 +29,8 @@ def make_deterministic(threads: int) -> None:
     """Choose deterministic kernels, whole float32, and a fixed number of threads, on which float sums depend."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # torch.use_deterministic_algorithms would import a compiler that nothing here uses: two seconds a process.
+    torch.set_deterministic_debug_mode("warn")
     # Else every new tensor is filled with nan before a kernel writes to it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
