@@ -193,13 +193,13 @@ def test_an_unseen_mesh_is_named(tmp_path, capsys):
     assert "see too little" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bodies")
-    assert main(["data", "fetch", "bodies", "--root", str(folder)]) == 0
-    return folder
+@pytest.fixture
+def root(smoke: Path) -> Path:
+    """The bodies that the small suite has fetched."""
+    return smoke / "data"
 
 
+@pytest.mark.workflow
 def test_ten_pairs_of_scan_and_watertight_ground_truth(root):
     pairs = load_scans(root, "bodies")
     assert [pair.name for pair in pairs] == [f"{k:03d}" for k in range(10)]
@@ -218,6 +218,7 @@ def test_ten_pairs_of_scan_and_watertight_ground_truth(root):
     assert len(volumes) == 10  # ten different people
 
 
+@pytest.mark.workflow
 def test_scans_have_holes_where_no_camera_sees(root):
     pair = load_scans(root, "bodies")[0]
     truth = trimesh.load_mesh(pair.registration, process=False)
