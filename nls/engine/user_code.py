@@ -5,13 +5,25 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from nls.errors import NlsError, RunError, UserError
 
 # Of the names of the modules that users' files become.
 _PREFIX = "nls_user_"
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles a file as it stands, and leaves nothing beside it.
+
+    Python takes a compiled file for current if the source has the same size and the same second of change.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def is_user_code(name: str) -> bool:
@@ -40,14 +52,13 @@ def load_user_code(name: str) -> Any:
     if not path.is_file():
         raise UserError(f"{name}: there is no file {path}; write FILE.py:NAME relative to this directory")
     module_name = f"{_PREFIX}{path.stem}"
-    specification = importlib.util.spec_from_file_location(module_name, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
+    loader = _Uncached(module_name, str(path))
+    module = importlib.util.module_from_spec(ModuleSpec(module_name, loader, origin=str(path)))
+    module.__file__ = str(path)
     # Registered so that dataclasses and pickling of the user's classes find their module.
     sys.modules[module_name] = module
     with told_as_theirs(str(path), "cannot be imported", "mend the file"):
-        specification.loader.exec_module(module)
+        loader.exec_module(module)
     if not hasattr(module, attribute):
         raise UserError(f"{path}: holds no {attribute!r}; write FILE.py:NAME with a name that it defines")
     return getattr(module, attribute)

@@ -1,6 +1,7 @@
 """One way to try a hostile input: the real command line, in a folder whose every byte is compared afterwards."""
 
 import hashlib
+import sys
 
 import pytest
 
@@ -30,6 +31,7 @@ def refused(tmp_path, monkeypatch, capfd):
     must hold, and returns the line.
     """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as Python usually is
 
     def run(words, *told, code=2):
         before = contents(tmp_path)
