@@ -50,6 +50,7 @@ def tell(record_property):
 def _as_found():
     """Start every test from the same state of the process, and put back what it changes."""
     before = _state()
+    _restore(before | _FRESH)  # a fixture of a module may have carried out a run
     torch.set_num_threads(1)
     random.seed(0)
     np.random.seed(0)
@@ -66,12 +67,17 @@ def _state():
         "random": random.getstate(),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
+        **_switches(),
+    }
+
+
+def _switches():
+    return {
         "threads": torch.get_num_threads(),
         "dtype": torch.get_default_dtype(),
         "gradients": torch.is_grad_enabled(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "deterministic": torch.get_deterministic_debug_mode(),
         "products": [product.fp32_precision for product in _PRODUCTS],
-        "only warn": torch.is_deterministic_algorithms_warn_only_enabled(),
     }
 
 
@@ -95,4 +101,7 @@ def _restore(before):
         torch.backends.cudnn.allow_tf32 = True
         for product, precision in zip(_PRODUCTS, before["products"], strict=True):
             product.fp32_precision = precision
-    torch.use_deterministic_algorithms(before["deterministic"], warn_only=before["only warn"])
+    torch.set_deterministic_debug_mode(before["deterministic"])
+
+
+_FRESH = _switches()

@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nls.errors import one_line
+from nls.errors import one_line, shortened
 
 # Above this neither NumPy's nor the attacks' random numbers can be seeded.
 LARGEST_SEED = 2**32 - 1
@@ -111,9 +111,9 @@ def integer(least: int, most: int = 10**9) -> Callable[[str], int]:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{_short(text)} is no whole number") from None
+            raise argparse.ArgumentTypeError(f"{shortened(text)!r} is no whole number") from None
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{_short(text)} is not from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"{shortened(text)!r} is not from {least} to {most}")
         return value
 
     return read
@@ -126,10 +126,10 @@ def number(least: float, most: float, *, above: bool = False) -> Callable[[str],
         try:
             value = float(Fraction(text)) if "/" in text else float(text)
         except (ValueError, ZeroDivisionError, OverflowError):
-            raise argparse.ArgumentTypeError(f"{_short(text)} is no number") from None
+            raise argparse.ArgumentTypeError(f"{shortened(text)!r} is no number") from None
         if not math.isfinite(value) or not least <= value <= most or (above and value == least):
             start = f"above {least:g}" if above else f"from {least:g}"
-            raise argparse.ArgumentTypeError(f"{_short(text)} is not {start} to {most:g}")
+            raise argparse.ArgumentTypeError(f"{shortened(text)!r} is not {start} to {most:g}")
         return value
 
     return read
@@ -157,7 +157,7 @@ def check_configs_of_snakemake(words: Sequence[str]) -> None:
             for word in takewhile(lambda word: not word.startswith("-"), words[place + 1 :]):
                 if not Path(word).exists():
                     raise SystemExit(
-                        f"nls: {option} {_short(word)}: no such file; a target goes before {option}, "
+                        f"nls: {option} {shortened(word)!r}: no such file; a target goes before {option}, "
                         f"or write {option}=FILE"
                     )
 
@@ -165,9 +165,5 @@ def check_configs_of_snakemake(words: Sequence[str]) -> None:
 def suite(text: str) -> str:
     """Read the name of a suite, which is one of a folder and of a config file."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
-        raise argparse.ArgumentTypeError(f"{_short(text)} is no name of a suite")
+        raise argparse.ArgumentTypeError(f"{shortened(text)!r} is no name of a suite")
     return text
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -34,6 +34,11 @@ class Interrupted(BaseException):
         self.signal_number = signal_number
 
 
+def shortened(text: str, longest: int = 40) -> str:
+    """Return the text, cut at so many letters, for a message that repeats what somebody wrote."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def one_line(text: str) -> str:
     """Return the text with line breaks and whatever else a terminal cannot show written as escapes."""
     return "".join(

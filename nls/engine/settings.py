@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from nls.errors import UserError
+from nls.errors import UserError, shortened
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -76,7 +76,7 @@ def run_name(*parts: str, seed: int = 0) -> str:
         raise UserError(f"a run cannot be named {asked!r}: begin with a letter from A to Z or a digit")
     if len(name) > _LONGEST_NAME:
         raise UserError(
-            f"a run cannot be named {asked[:40]}…: take names of {_LONGEST_NAME} letters together"
+            f"a run cannot be named {shortened(asked)}: take names of {_LONGEST_NAME} letters together"
         )
     return name
 
@@ -145,8 +145,7 @@ def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> s
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     shown = repr(problem["input"])
-    given = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
-    return f"{key}: {given} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{key}: {shortened(shown, _LONGEST)} is not allowed: {message[0].lower()}{message[1:]}"
 
 
 def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[str]]:

@@ -8,14 +8,13 @@ from typing import Any
 
 import yaml
 
-from nls.errors import UserError
+from nls.errors import UserError, shortened
 
 # Numbers to people, and words to YAML, which wants a point in the mantissa and a sign in the exponent.
 _WORD_FOR_YAML = re.compile(r"([-+]?)(\d*)(\.\d*)?[eE]([-+]?)(\d+)")
 _OCTAL = re.compile("[-+]?0[0-7_]+")
 # Entries of a file with all its aliases replaced by what they stand for; config/paper.yaml has 1,700.
 _MOST_ENTRIES = 1_000_000
-_LONGEST = 40
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -77,7 +76,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise _problem("a key is no word: give each value a name", key)
             if key.value in seen:
-                raise _problem(f"the key {_short(repr(key.value))} is given twice: leave one out", key)
+                raise _problem(f"the key {shortened(repr(key.value))} is given twice: leave one out", key)
             seen.add(key.value)
         return node
 
@@ -88,16 +87,16 @@ class _Loader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             kind = node.tag.rsplit(":", 1)[-1]
-            raise _problem(f"{_short(str(node.value))} is no {kind}: mend the file", node) from error
+            raise _problem(f"{shortened(str(node.value))} is no {kind}: mend the file", node) from error
         if isinstance(value, float) and not math.isfinite(value):
-            raise _problem(f"{_short(node.value)} is no finite number: give one", node)
+            raise _problem(f"{shortened(node.value)} is no finite number: give one", node)
         return value
 
     def _require_as_it_looks(self, node: yaml.ScalarNode) -> None:
         base = 60 if ":" in node.value else 8 if _OCTAL.fullmatch(node.value) else None
         if node.tag.endswith((":int", ":float")) and base is not None:
             raise _problem(
-                f"YAML takes {_short(node.value)} for a number to the base {base}: put it in quotes",
+                f"YAML takes {shortened(node.value)} for a number to the base {base}: put it in quotes",
                 node,
             )
         found = _WORD_FOR_YAML.fullmatch(node.value)
@@ -107,7 +106,7 @@ class _Loader(yaml.SafeLoader):
                 f"{sign}{whole or 0}{part if part and part != '.' else '.0'}e{exponent_sign or '+'}{exponent}"
             )
             raise _problem(
-                f"YAML takes {_short(node.value)} for a word: write {_short(meant)}, or put it in quotes",
+                f"YAML takes {shortened(node.value)} for a word: write {shortened(meant)}, or put it in quotes",
                 node,
             )
 
@@ -121,7 +120,3 @@ class _RefusedError(yaml.MarkedYAMLError):
 
 def _problem(text: str, node: yaml.Node) -> _RefusedError:
     return _RefusedError(problem=text, problem_mark=node.start_mark)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -20,14 +20,6 @@ def found_in(folder):
     return json.loads((folder / "benchmarks.json").read_text(encoding="utf-8")), text
 
 
-@pytest.fixture(autouse=True)
-def _settings_as_before():
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def small_config(tmp_path):
     """The smoke suite with a row or two of each experiment."""

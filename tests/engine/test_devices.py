@@ -42,3 +42,12 @@ def test_a_run_has_whole_float32():
     older(True, "medium")
     require_float32()
     assert float32_products() == "float32"
+
+
+@pytest.fixture(scope="module")
+def run_before():
+    require_float32()
+
+
+def test_a_run_in_a_fixture_leaves_the_tests_a_fresh_process(run_before):
+    assert float32_products() == "tf32"

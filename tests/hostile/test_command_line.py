@@ -38,7 +38,7 @@ HUGE = "9" * 5000
         ([*ATTACK, "0.1", "--step-size", "2"], ["--step-size 2", "2/255"]),
         ([*ATTACK, "0.1", "--steps", "-1"], ["--steps"]),
         ([*ATTACK, "0.1", "--steps", "1.5"], ["--steps", "whole number"]),
-        ([*ATTACK, "0.1", "--steps", HUGE], ["--steps", "9..."]),
+        ([*ATTACK, "0.1", "--steps", HUGE], ["--steps", "9…"]),
         ([*ATTACK, "0.1", "--restarts", "0"], ["--restarts"]),
         ([*ATTACK, "0.1", "--limit", "0"], ["--limit"]),
         ([*ATTACK, "0.1", "--limit", "-5"], ["--limit"]),
