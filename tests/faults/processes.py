@@ -44,15 +44,15 @@ class Watched:
     def phase(self) -> str:
         return PHASES[self._phase.value]
 
-    def wait_for(self, phase: str, seconds: float = 120.0) -> bool:
+    def wait_for(self, phase: str) -> bool:
         """Wait until the process is in a phase; return False if it ended before."""
-        return self._wait(lambda: self.phase == phase, seconds)
+        return self._wait(lambda: self.phase == phase)
 
-    def let_pass(self, phase: str, seconds: float = 120.0) -> bool:
+    def let_pass(self, phase: str) -> bool:
         """Wait until the process has been in a phase and left it; return False if it ended before."""
-        return self.wait_for(phase) and self._wait(lambda: self.phase != phase, seconds)
+        return self.wait_for(phase) and self._wait(lambda: self.phase != phase)
 
-    def _wait(self, reached: Callable[[], bool], seconds: float) -> bool:
+    def _wait(self, reached: Callable[[], bool], seconds: float = 120.0) -> bool:
         limit = time.monotonic() + seconds
         while not reached():
             if not self.process.is_alive():

@@ -112,16 +112,11 @@ def test_a_damaged_run_is_a_missing_cell_that_names_the_file(folder, name, conte
     if name != "metrics.json" or content is not None:
         assert name in missing_because()
     assert main(["table", "figure2", "--suite", "s"]) == 0
+    assert main(["figure", "figure2", "--suite", "s"]) == 0
     assert main(["report", "--suite", "s"]) == 0
     assert main(["status", "--suite", "s"]) == 0
     assert f"missing: {SPEC['run']}" in (folder / "reports/s/figure2.md").read_text()
     assert "Traceback" not in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["metrics.json", "provenance.json", "spec.yaml", "history.csv"])
-def test_a_figure_without_its_only_run_is_drawn(folder, name):
-    (run_of(folder) / name).write_bytes(b"\xff\x00")
-    assert main(["figure", "figure2", "--suite", "s"]) == 0
 
 
 @pytest.mark.parametrize("name", ["failure.json", "progress.json"])
