@@ -1,14 +1,11 @@
 """Signs that standard attacks do not fit a model, as AutoAttack's documentation names them (Croce and Hein, 2020)."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nls.attacks.model import under_attack
 from nls.attacks.pgd import LOSSES
@@ -35,7 +32,7 @@ def model_warnings(
     """
     warnings: dict[Sign, str] = {}
     with under_attack(model):
-        with torch.no_grad(), _watching_backward() as seen:
+        with torch.no_grad(), _WatchingBackward() as backward:
             logits = model(images)
         if _is_randomised(model, images):
             warnings["randomised"] = (
@@ -45,7 +42,7 @@ def model_warnings(
             warnings["probabilities"] = (
                 "the outputs look like probabilities: return logits, since a softmax flattens gradients"
             )
-        if seen:
+        if backward.seen:
             warnings["optimises"] = (
                 "the forward pass computes gradients: robustness is likely overstated; attack it adaptively"
             )
@@ -64,21 +61,25 @@ def _is_randomised(model: nn.Module, images: Tensor) -> bool:
     return bool((outputs - outputs[0]).norm(dim=2).max() > _CHANGE)
 
 
-@contextmanager
-def _watching_backward() -> Iterator[list[str]]:
-    """Fill the list when autograd's engine runs, whoever calls it."""
-    seen: list[str] = []
+class _WatchingBackward(TorchFunctionMode):
+    """Sees whether autograd's engine is asked for gradients, whoever asks.
 
-    def watch(frame: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and getattr(called, "__name__", "") == "run_backward":
-            seen.append(frame.f_code.co_filename)
+    Every way to it in Python, ``torch.func`` too, passes one of three functions.
 
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        yield seen
-    finally:
-        sys.setprofile(before)
+    Attributes:
+        seen: whether it was asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        if function in (torch.autograd.grad, torch.autograd.backward, Tensor.backward):
+            self.seen = True
+        return function(*arguments, **(options or {}))
 
 
 def _without_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> int:
