@@ -4,7 +4,6 @@ import io
 import re
 import shutil
 from html import unescape
-from pathlib import Path
 
 import html5lib
 import numpy as np
@@ -67,16 +66,20 @@ def folder(tmp_path_factory):
         (reports / f"{name}.tex").write_text("\\begin{tabular}{l} a & b \\end{tabular}\n")
     (reports / "figure3.svg").write_text(PICTURE)
     ball, box = trimesh.creation.icosphere(), trimesh.creation.box((2, 0.4, 0.4))
-    panels = [Panel("cloud", "", ball.vertices), Panel("ball", "1.0 mm", ball), Panel("box", "", box)]
-    page = view_page("three <shapes>", [*panels, Panel("hidden", "", box, shown=False)])
-    (reports / "figure3.html").write_text(page)
+    panels = [
+        Panel("cloud", "", ball.vertices),
+        Panel("hidden", "", ball, shown=False),
+        Panel("box", "1.0 mm", box),
+    ]
+    (reports / "figure3.html").write_text(view_page("three <shapes>", panels))
     return folder
 
 
-@pytest.fixture
-def page(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    return write_report("small")
+@pytest.fixture(scope="module")
+def page(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return write_report("small").resolve()
 
 
 def overview_of(page):
@@ -159,36 +162,51 @@ def browser():
     if BROWSER is None:
         pytest.skip("no Chromium here: the page is not tried in a browser")
     with sync_playwright() as playwright:
-        # Without a graphics card WebGL draws on the CPU, where it is asked to.
-        words = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=words)
+        # Without a graphics card WebGL draws on the CPU, where it is asked to; the rest of a page needs none of it.
+        drawing = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-compositing"]
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", *drawing])
         yield browser
         browser.close()
 
 
-@pytest.fixture
-def open_tab(browser):
-    """Open a page; nothing may be asked of another host or be complained of."""
-    tabs, faults = [], []
+@pytest.fixture(scope="module")
+def tabs():
+    """The tabs that tests have opened so far, by path: to load a page takes longer than to look at it."""
+    return {}
 
-    def open_page(path, **options):
-        tab = browser.new_page(**options)
+
+@pytest.fixture(scope="module")
+def faults():
+    """What the tabs have complained of, or asked of another host, since a test began."""
+    return []
+
+
+@pytest.fixture
+def open_tab(browser, tabs, faults):
+    """Go to the tab of a page; it may have no faults."""
+
+    def new_tab(path):
+        tab = browser.new_page()
         tab.on("console", lambda line: line.type == "error" and faults.append(line.text))
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on("request", lambda request: request.url.startswith("http") and faults.append(request.url))
-        tab.goto(path.resolve().as_uri())
-        tabs.append(tab)
+        tab.goto(path.as_uri())
         return tab
 
+    def open_page(path, width=1280, height=800, scheme="light"):
+        tab = tabs[path] = tabs.get(path) or new_tab(path)
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.emulate_media(color_scheme=scheme)
+        return tab
+
+    faults.clear()
     yield open_page
-    for tab in tabs:
-        tab.close()
     assert faults == []
 
 
 @pytest.fixture
 def opened(open_tab, page):
-    """Open the report, or a page beside it."""
+    """Go to the tab of the report, or of a page beside it."""
     return lambda name="report.html", **options: open_tab(page.with_name(name), **options)
 
 
@@ -235,18 +253,21 @@ def test_a_table_is_copied_in_each_format(opened):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_it_fits_the_screen_and_a_screen_reader(opened, width, scheme):
-    tab = opened(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    tab = opened(width=width, scheme=scheme)
     tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert serious(tab) == []
 
 
 @pytest.mark.workflow
+def test_the_html_of_the_small_suite_is_valid(smoke):
+    html5lib.HTMLParser(strict=True).parse((smoke / "reports/smoke/report.html").read_text())
+
+
+@pytest.mark.workflow
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (360, "light")])
 def test_the_page_of_the_small_suite_does(smoke, open_tab, width, scheme):
-    path = smoke / "reports/smoke/report.html"
-    html5lib.HTMLParser(strict=True).parse(path.read_text())
-    tab = open_tab(path, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    tab = open_tab(smoke / "reports/smoke/report.html", width=width, scheme=scheme)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert serious(tab) == []
     windows = tab.locator(".long").all()
@@ -262,66 +283,73 @@ def test_the_page_of_the_small_suite_does(smoke, open_tab, width, scheme):
 
 
 def serious(tab):
-    """What axe finds that keeps somebody out."""
-    found = Axe().run(tab).response["violations"]
+    """What axe finds that keeps somebody out, once where rows of a table differ in their words alone."""
+    tab.evaluate(
+        """() => {
+            for (const body of document.querySelectorAll("tbody")) {
+                const seen = new Set();
+                for (const row of body.rows) {
+                    const look = row.outerHTML.replace(/>[^<>]*[^<>\\s][^<>]*/g, ">x")
+                        .replace(/href="[^"]+"/g, "href");
+                    if (seen.has(look)) row.dataset.alike = "";
+                    seen.add(look);
+                }
+            }
+        }"""
+    )
+    found = Axe().run(tab, {"exclude": [["[data-alike]"]]}).response["violations"]
     return [one["help"] for one in found if one["impact"] in ("serious", "critical")]
 
 
-def drawn(grid):
-    """The pixels of each view once two pictures agree."""
+def drawn(view):
+    """The pixels of a view once two pictures agree."""
     before = None
     for _ in range(20):
-        now = np.asarray(Image.open(io.BytesIO(grid.screenshot())).convert("RGB")).astype(int)
+        now = np.asarray(Image.open(io.BytesIO(view.screenshot())).convert("RGB")).astype(int)
         if before is not None and (before == now).all():
-            outer = grid.bounding_box()
-            boxes = [view.bounding_box() for view in grid.locator(".view").all()]
-            lefts = [int(box["x"] - outer["x"]) for box in boxes]
-            tops = [int(box["y"] - outer["y"]) for box in boxes]
-            return [
-                now[top : top + int(box["height"]), left : left + int(box["width"])]
-                for top, left, box in zip(tops, lefts, boxes, strict=True)
-            ]
+            return now
         before = now
     raise AssertionError("the views do not come to rest")
 
 
 def test_all_views_turn_together_by_mouse_and_by_keys(opened):
-    tab = opened(viewport={"width": 800, "height": 700})
+    tab = opened(width=480, height=640)
     tab.locator("iframe").scroll_into_view_if_needed()
     frame = tab.frame_locator("iframe")
     frame.get_by_text("Drag to turn").wait_for()
     grid = frame.locator("#views")
-    start = drawn(grid)
-    assert len(start) == 3
+    views = grid.locator(".view")
+    start = [drawn(view) for view in views.all()]
+    assert len(start) == 2
     for picture in start:  # something stands before the white ground, in the middle
         ink = (picture < 240).any(axis=2)
         assert 0.002 < ink.mean() < 0.9
         for place, size in zip(np.nonzero(ink), ink.shape, strict=True):
             assert abs(np.median(place) / size - 0.5) < 0.2
 
-    box = grid.locator(".view").nth(1).bounding_box()
+    box = views.nth(0).bounding_box()
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.mouse.down()
     tab.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.6, steps=4)
     tab.mouse.up()
-    assert np.abs(drawn(grid)[2] - start[2]).max() > 30
+    assert np.abs(drawn(views.nth(1)) - start[1]).max() > 30
 
     frame.get_by_role("button", name="as it was").click()
-    assert np.abs(drawn(grid)[2] - start[2]).mean() < 1
+    assert np.abs(drawn(views.nth(1)) - start[1]).mean() < 1
     grid.press("ArrowLeft")
-    assert np.abs(drawn(grid)[2] - start[2]).max() > 30
+    assert np.abs(drawn(views.nth(1)) - start[1]).max() > 30
 
 
 def test_the_views_are_chosen_and_open_to_all(opened):
-    tab = opened("figure3.html", viewport={"width": 360, "height": 500}, color_scheme="dark")
+    tab = opened("figure3.html", width=360, height=500, scheme="dark")
     tab.get_by_text("Drag to turn").wait_for()
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
     assert serious(tab) == []
     tab.get_by_label("hidden").check()
-    tab.locator("figure canvas").nth(3).wait_for()
+    tab.locator("figure canvas").nth(2).wait_for()
     tab.get_by_label("cloud").uncheck()
     names = [text.split("\n")[0] for text in tab.locator("figcaption").all_inner_texts()]
-    assert names == ["ball", "box", "hidden"]
+    assert names == ["hidden", "box"]
 
 
 def test_long_numbers_are_short_on_the_page_and_whole_in_copies(page):
@@ -330,6 +358,6 @@ def test_long_numbers_are_short_on_the_page_and_whole_in_copies(page):
     assert "0.123456789" in text.split('id="table1-csv"')[1].split("</pre>")[0]
 
 
-def test_notes_and_texts_are_escaped(page):
+def test_notes_and_texts_are_escaped(folder, page):
     assert "a note &amp; its &lt;sign&gt;" in page.read_text()
-    assert Path("reports/small/report.html").exists()
+    assert page == folder / "reports/small/report.html"
