@@ -251,10 +251,10 @@ def splits(count):
     return Split((255 * images).to(torch.uint8).numpy(), labels.numpy())
 
 
-def train_by(name, **settings):
+def train_by(name, epochs=1, batches=16, **settings):
     def trained(stalls, folder):
-        data = ImageDataset("stalls", splits(240), splits(8), 3, "")
-        plan = Training(epochs=2, batch_size=8, learning_rate=1e-3)
+        data = ImageDataset("stalls", splits(8 * batches), splits(8), 3, "")
+        plan = Training(epochs=epochs, batch_size=8, learning_rate=1e-3)
         run = run_in(folder, stalls)
         with stalls:
             train("convnet-small", make_method(name, settings), data, plan, run, seed=0, eps=0.1)
@@ -262,9 +262,9 @@ def train_by(name, **settings):
     return trained
 
 
-def separate_by(loss, seeds=(0,), **settings):
+def separate_by(loss, seeds=(0,), steps=40, **settings):
     def separated(stalls, folder):
-        training = figure2.Training(steps=40, batch_size=8)
+        training = figure2.Training(steps=steps, batch_size=8)
         spec = figure2.Spec(
             suite="stalls", experiment="figure2", run="one", name=loss, dataset="digits", fraction=1.0, loss=loss,
             loss_settings=settings, seeds=list(seeds), evaluate_on="test", training=training,
@@ -292,11 +292,13 @@ def fit_by(method, loss_of, rows_of=lambda points: points):
     return fitted
 
 
-SHORT = SurfaceTraining(steps=60, batch=100)
+# The first and the last of 16 steps look at numbers. What else a loop looks at, now and then, is the same for all its
+# methods: the cheapest of them go on past it.
+SHORT, LONG = (SurfaceTraining(steps=steps, batch=100) for steps in (16, 40))
 LOOPS = {
     "PGD": attack_by_pgd,
     "ascend": attack_by_ascend,
-    "standard": train_by("standard"),
+    "standard": train_by("standard", epochs=2, batches=30),
     "Madry": train_by("madry", eps=0.1, steps=3),
     "TRADES": train_by("trades", eps=0.1, beta=1.0, steps=3),
     "ours": train_by("ours", eps_correct=0.1, eps_wrong=0.1, eps_attack=0.1, steps=3, lost_weight=1.0),
@@ -308,17 +310,19 @@ LOOPS = {
     "large margin": train_by("large-margin", gamma=0.1),
     "Figure 2, cross-entropy": separate_by("cross_entropy"),
     "Figure 2, hinge": separate_by("hinge"),
-    "Figure 2, geometric SVM": separate_by("geometric_svm", max_iterations=4),
+    "Figure 2, geometric SVM": separate_by("geometric_svm", steps=16, max_iterations=4),
     "Figure 2, cross-entropy, seeds together": separate_by("cross_entropy", (0, 1, 2)),
     "Figure 2, hinge, seeds together": separate_by("hinge", (0, 1, 2)),
-    "Figure 2, geometric SVM, seeds together": separate_by("geometric_svm", (0, 1, 2), max_iterations=4),
+    "Figure 2, geometric SVM, seeds together": separate_by(
+        "geometric_svm", (0, 1, 2), steps=16, max_iterations=4
+    ),
     "surfaces, level sets": fit_by(
         LevelSet(training=SHORT),
         lambda method, network, points: level_set_loss(method.sampling, network, points),
     ),
-    "surfaces, IGR": fit_by(Igr(training=SHORT), _igr_loss, lambda points: _rows(points, 50, True)),
+    "surfaces, IGR": fit_by(Igr(training=LONG), _igr_loss, lambda points: _rows(points, 50, True)),
     "surfaces, AtlasNet": fit_by(
-        AtlasNetMethod(training=SHORT), lambda method, network, points: _atlas_loss(network, points)
+        AtlasNetMethod(training=LONG), lambda method, network, points: _atlas_loss(network, points)
     ),
 }
 
