@@ -1,6 +1,7 @@
 """Benchmarks compare with what computes the same, and say so when it does not."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -84,6 +85,7 @@ def test_an_attack_that_leaves_more_standing_is_not_the_same(monkeypatch):
 
 def test_the_plain_geometric_svm_has_the_loss_of_ours(monkeypatch):
     monkeypatch.setattr(few_images, "BATCH", 16)
+    monkeypatch.setattr(few_images, "separator", partial(few_images.separator, steps=10))
     (found,) = few_images.rows(True, CPU)
     assert found.same
     monkeypatch.setattr(few_images, "WEIGHT", 0.1)

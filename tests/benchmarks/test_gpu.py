@@ -3,16 +3,26 @@
 import gzip
 import json
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import agreement, gpu, suite
+from benchmarks import agreement, few_images, gpu, inputs, suite
 from nls.engine.yaml_files import read_yaml
 from nls.experiments.cost import loops_of
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _trained_for_a_moment(monkeypatch):
+    """Take networks after a few steps, all the same."""
+    for file in (agreement, few_images):
+        for name in {"classifier", "separator"} & vars(file).keys():
+            monkeypatch.setattr(file, name, partial(getattr(inputs, name), steps=10))
 
 
 def found_in(folder):
@@ -22,10 +32,13 @@ def found_in(folder):
 
 @pytest.fixture
 def small_config(tmp_path):
-    """The smoke suite with a row or two of each experiment."""
+    """The smoke suite with a row or two of each experiment, whose steps have few operations."""
     values = read_yaml(suite.SMOKE)
     experiments = values["experiments"]
     experiments["table1"]["rows"] = experiments["table1"]["rows"][3:4]
+    experiments["table1"]["rows"][0]["settings"]["steps"] = 2
+    experiments["figure2"]["datasets"]["digits"]["losses"]["geometric_svm"]["max_iterations"] = 2
+    experiments["figure3"]["fit"] |= {"width": 32, "depth": 2}
     del experiments["blackbox"]  # between rows that are gone
     experiments["table2"]["methods"] = {
         "igr": {"method": "igr", "width": 32, "depth": 2, "training": {"steps": 50, "batch": 100}},
@@ -40,8 +53,10 @@ def test_every_part_runs_on_a_cpu(small_config, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "_config", lambda report: small_config)
     few = ("cross-entropy (2 classes)", "projection (Eq. 4)", "nearest neighbours")
     monkeypatch.setattr(agreement, "COMPUTED", {name: agreement.COMPUTED[name] for name in few})
-    monkeypatch.setattr(gpu, "attacks", gpu.universality)
-    monkeypatch.setattr(gpu, "surfaces", gpu.universality)
+    nothing = SimpleNamespace(__name__="nothing", rows=lambda quick, device: [])
+    for file in ("attacks", "surfaces"):
+        monkeypatch.setattr(gpu, file, nothing)
+    monkeypatch.setattr(few_images, "BATCH", 16)
     out = tmp_path / "out"
     assert command.main(["--gpu", str(out), "--device", "cpu"]) == 0
     found, text = found_in(out)
