@@ -22,7 +22,7 @@ def serve() -> Iterator[Callable[[Path], Server]]:
 
 
 @pytest.fixture
-def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archives:
+def official_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archives:
     """MNIST's official archives where they are at hand, else small ones made up."""
     if (SHARED / "mnist").is_dir():
         names = [name for name, _ in torchvision.datasets.MNIST.resources]
@@ -31,7 +31,8 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archives:
 
 
 @pytest.fixture
-def small_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archives:
+def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archives:
+    """Small archives in MNIST's format, which are the official ones for this test."""
     return made_up_archives(tmp_path / "made-up", monkeypatch)
 
 

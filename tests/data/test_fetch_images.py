@@ -78,14 +78,14 @@ def test_a_folder_is_a_mirror_also_by_environment_variable(archives, tmp_path, m
     check_complete(tmp_path / "data", archives)
 
 
-def test_a_transfer_cut_half_way_goes_on_from_there(serve, archives, tmp_path, monkeypatch):
-    server = serve(archives.mirror)
+def test_a_transfer_cut_half_way_goes_on_from_there(serve, official_archives, tmp_path, monkeypatch):
+    server = serve(official_archives.mirror)
     server.rules[FIRST] = ["cut"]
     assert fetch_official(tmp_path / "data", monkeypatch, server.address) == 0
-    check_complete(tmp_path / "data", archives)
-    half = (archives.mirror / FIRST[1:]).stat().st_size // 2
+    check_complete(tmp_path / "data", official_archives)
+    half = (official_archives.mirror / FIRST[1:]).stat().st_size // 2
     assert server.requests[:2] == [(FIRST, None), (FIRST, f"bytes={half}-")]
-    assert server.sent == archives.size  # no byte twice
+    assert server.sent == official_archives.size  # no byte twice
 
 
 def test_a_transfer_always_cut_fails_and_the_next_call_goes_on(
@@ -113,20 +113,20 @@ def test_wrong_bytes_of_the_right_length_are_refused(serve, archives, tmp_path, 
     check_absent(tmp_path / "data")
 
 
-def test_wrong_bytes_then_a_good_second_address(serve, small_archives, tmp_path, monkeypatch):
-    bad, good = serve(small_archives.mirror), serve(small_archives.mirror)
+def test_wrong_bytes_then_a_good_second_address(serve, archives, tmp_path, monkeypatch):
+    bad, good = serve(archives.mirror), serve(archives.mirror)
     bad.rules[FIRST] = ["wrong"]
     assert fetch_official(tmp_path / "data", monkeypatch, bad.address, good.address) == 0
-    check_complete(tmp_path / "data", small_archives)
+    check_complete(tmp_path / "data", archives)
 
 
-def test_a_wrong_beginning_is_found_out_and_fetched_anew(serve, small_archives, tmp_path, monkeypatch):
+def test_a_wrong_beginning_is_found_out_and_fetched_anew(serve, archives, tmp_path, monkeypatch):
     part = tmp_path / "data/.fetch/mnist/scratch/MNIST/raw/train-images-idx3-ubyte.gz.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"from another file")
-    server = serve(small_archives.mirror)
+    server = serve(archives.mirror)
     assert fetch_official(tmp_path / "data", monkeypatch, server.address) == 0
-    check_complete(tmp_path / "data", small_archives)
+    check_complete(tmp_path / "data", archives)
     assert server.requests[:2] == [(FIRST, "bytes=17-"), (FIRST, None)]
 
 
@@ -152,20 +152,20 @@ def test_a_hanging_connection_times_out_and_the_next_address_serves(
 
 
 @pytest.mark.parametrize("rule", ["no range", "other range"])
-def test_a_server_that_does_not_honour_ranges_starts_over(serve, small_archives, tmp_path, monkeypatch, rule):
-    server = serve(small_archives.mirror)
+def test_a_server_that_does_not_honour_ranges_starts_over(serve, archives, tmp_path, monkeypatch, rule):
+    server = serve(archives.mirror)
     server.rules[FIRST] = ["cut", rule]
     assert fetch_official(tmp_path / "data", monkeypatch, server.address) == 0
-    check_complete(tmp_path / "data", small_archives)
+    check_complete(tmp_path / "data", archives)
 
 
-def test_a_partial_file_longer_than_the_file_starts_over(serve, small_archives, tmp_path, monkeypatch):
+def test_a_partial_file_longer_than_the_file_starts_over(serve, archives, tmp_path, monkeypatch):
     part = tmp_path / "data/.fetch/mnist/scratch/MNIST/raw/train-images-idx3-ubyte.gz.part"
     part.parent.mkdir(parents=True)
-    part.write_bytes(bytes((small_archives.mirror / FIRST[1:]).stat().st_size + 1))
-    server = serve(small_archives.mirror)
+    part.write_bytes(bytes((archives.mirror / FIRST[1:]).stat().st_size + 1))
+    server = serve(archives.mirror)
     assert fetch_official(tmp_path / "data", monkeypatch, server.address) == 0
-    check_complete(tmp_path / "data", small_archives)
+    check_complete(tmp_path / "data", archives)
 
 
 def test_nobody_there(tmp_path, monkeypatch, capsys):
@@ -232,58 +232,58 @@ def test_a_killed_fetch_leaves_nothing_that_looks_whole_and_no_lock(serve, archi
 
 
 @pytest.mark.parametrize("limit", [1 << 12, 1 << 15])
-def test_a_disk_that_takes_no_more(small_archives, tmp_path, limit):
-    # A limit on a file's size gives a real write error, where the small_archives come in or where the arrays go out.
-    code, text = Child(tmp_path / "data", small_archives.mirror, tmp_path / "log", limit).end()
+def test_a_disk_that_takes_no_more(archives, tmp_path, limit):
+    # A limit on a file's size gives a real write error, where the archives come in or where the arrays go out.
+    code, text = Child(tmp_path / "data", archives.mirror, tmp_path / "log", limit).end()
     assert code == 2, text
     assert text == f"nls: no space left for {tmp_path}/data/mnist: free some space or choose another --root\n"
     check_absent(tmp_path / "data")
     assert not (tmp_path / "data/.fetch/mnist").exists()
-    assert fetch(tmp_path / "data", small_archives.mirror) == 0
-    check_complete(tmp_path / "data", small_archives)
+    assert fetch(tmp_path / "data", archives.mirror) == 0
+    check_complete(tmp_path / "data", archives)
 
 
-def test_a_full_disk_leaves_the_damaged_copy_as_it_was(small_archives, tmp_path, capsys):
+def test_a_full_disk_leaves_the_damaged_copy_as_it_was(archives, tmp_path, capsys):
     root = tmp_path / "data"
-    assert fetch(root, small_archives.mirror) == 0
+    assert fetch(root, archives.mirror) == 0
     (root / "mnist/test_labels.npy").unlink()
     before = {path: path.read_bytes() for path in (root / "mnist").iterdir()}
-    code, text = Child(root, small_archives.mirror, tmp_path / "log", 1 << 12).end()
+    code, text = Child(root, archives.mirror, tmp_path / "log", 1 << 12).end()
     assert code == 2, text
     assert {path: path.read_bytes() for path in (root / "mnist").iterdir()} == before
 
 
-def test_a_flipped_bit_is_found_and_mended(small_archives, tmp_path, capsys):
+def test_a_flipped_bit_is_found_and_mended(archives, tmp_path, capsys):
     root = tmp_path / "data"
-    assert fetch(root, small_archives.mirror) == 0
+    assert fetch(root, archives.mirror) == 0
     file = root / "mnist/train_images.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    assert fetch(root, small_archives.mirror) == 0
+    assert fetch(root, archives.mirror) == 0
     assert "building it anew" in capsys.readouterr().err
-    check_complete(root, small_archives)
-    assert fingerprint(load_images("mnist", root).train) == small_archives.fingerprint["train"]
+    check_complete(root, archives)
+    assert fingerprint(load_images("mnist", root).train) == archives.fingerprint["train"]
 
 
-def test_a_missing_file_is_not_a_dataset(small_archives, tmp_path, capsys):
-    assert fetch(tmp_path / "data", small_archives.mirror) == 0
+def test_a_missing_file_is_not_a_dataset(archives, tmp_path, capsys):
+    assert fetch(tmp_path / "data", archives.mirror) == 0
     (tmp_path / "data/mnist/complete.json").unlink()
     with pytest.raises(store.UserError, match="nls data fetch mnist --root"):
         load_images("mnist", tmp_path / "data")
-    assert fetch(tmp_path / "data", small_archives.mirror) == 0
-    check_complete(tmp_path / "data", small_archives)
+    assert fetch(tmp_path / "data", archives.mirror) == 0
+    check_complete(tmp_path / "data", archives)
 
 
-def test_an_empty_folder_made_beforehand_is_no_obstacle(small_archives, tmp_path):
+def test_an_empty_folder_made_beforehand_is_no_obstacle(archives, tmp_path):
     (tmp_path / "data/mnist").mkdir(parents=True)  # as Snakemake does for a declared output
-    assert fetch(tmp_path / "data", small_archives.mirror) == 0
-    check_complete(tmp_path / "data", small_archives)
+    assert fetch(tmp_path / "data", archives.mirror) == 0
+    check_complete(tmp_path / "data", archives)
 
 
-def test_a_mirror_folder_with_a_wrong_archive(small_archives, tmp_path, capsys):
-    (small_archives.mirror / FIRST[1:]).write_bytes(b"no archive")
-    assert fetch(tmp_path / "data", small_archives.mirror) == 2
+def test_a_mirror_folder_with_a_wrong_archive(archives, tmp_path, capsys):
+    (archives.mirror / FIRST[1:]).write_bytes(b"no archive")
+    assert fetch(tmp_path / "data", archives.mirror) == 2
     assert FIRST[1:] in the_error(capsys)
     check_absent(tmp_path / "data")
 
