@@ -24,7 +24,7 @@ from nls.experiments.watched_run import WatchedRun
 from nls.geometry.clouds import read_cloud, read_surface
 from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.hands_and_face import detail_metrics
-from nls.geometry.metrics import chamfer_of_meshes, compare, distances_to
+from nls.geometry.metrics import chamfer_l2_of_meshes, compare, distances_to
 from nls.reconstruction import Method, Reconstruction, reconstruct_with
 from nls.reconstruction.api import MAX_RESOLUTION, MIN_RESOLUTION, QUALITIES
 from nls.reconstruction.frame import Frame
@@ -157,7 +157,7 @@ def _chamfer_of_unit(
     """Return the Chamfer distance (L2) of the truth, a mesh, and a surface in the unit ball."""
     assert isinstance(truth, trimesh.Trimesh), "only a mesh is looked at on the way"
     mesh.vertices = frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
-    return chamfer_of_meshes(mesh, truth, seed=seed).l2
+    return chamfer_l2_of_meshes(mesh, truth, seed=seed)
 
 
 def keep_and_measure(

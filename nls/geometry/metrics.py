@@ -40,7 +40,21 @@ def chamfer_of_meshes(
     first: trimesh.Trimesh, second: trimesh.Trimesh, points: int = CHAMFER_POINTS, seed: int = 0
 ) -> Chamfer:
     """Return the Chamfer distances of uniform samples of two surfaces."""
-    return chamfer(sample_surface(first, points, seed)[0], sample_surface(second, points, seed + 1)[0])
+    return chamfer(*_samples(first, second, points, seed))
+
+
+def chamfer_l2_of_meshes(
+    first: trimesh.Trimesh, second: trimesh.Trimesh, points: int = CHAMFER_POINTS, seed: int = 0
+) -> float:
+    """Return the second Chamfer distance alone, to the same bits; the first takes most of the time."""
+    here, there = _samples(first, second, points, seed)
+    return float((_nearest(here, there)[0].mean() + _nearest(there, here)[0].mean()) / 2)
+
+
+def _samples(
+    first: trimesh.Trimesh, second: trimesh.Trimesh, points: int, seed: int
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+    return sample_surface(first, points, seed)[0], sample_surface(second, points, seed + 1)[0]
 
 
 def sample_surface(
@@ -123,14 +137,16 @@ def compare(
 
 def distances_to(surface: Surface, queries: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
     """Return the distance from each query to the nearest point of a mesh's triangles, or of a cloud."""
-    queries = np.ascontiguousarray(queries, dtype=np.float64)
+    queries = np.asarray(queries, dtype=np.float64)
     if not isinstance(surface, trimesh.Trimesh):
         return _nearest(queries, surface)[0]
     import igl
 
     vertices = np.ascontiguousarray(surface.vertices, dtype=np.float64)
     faces = np.ascontiguousarray(surface.faces, dtype=np.int64)
-    return np.sqrt(igl.point_mesh_squared_distance(queries, vertices, faces)[0])
+    order = _neighbours_together(queries)
+    squares = igl.point_mesh_squared_distance(queries[order], vertices, faces)[0]
+    return _put_back(np.sqrt(squares), order)
 
 
 @dataclass(frozen=True)
@@ -174,12 +190,25 @@ class _Directed:
 
     @classmethod
     def between(cls, queries: np.ndarray, cloud: np.ndarray) -> "_Directed":
-        l1 = cKDTree(cloud).query(queries, p=1, workers=-1)[0]
+        order = _neighbours_together(queries)
+        l1 = cKDTree(cloud).query(queries[order], p=1, workers=-1)[0]
         l2, index = _nearest(queries, cloud)
-        return cls(float(l1.mean()), float(l2.mean()), index)
+        return cls(float(_put_back(l1, order).mean()), float(l2.mean()), index)
 
 
 def _nearest(queries: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the L2 distance to the nearest point of the cloud, and its index."""
-    distances, index = KDTree(np.ascontiguousarray(cloud)).query(np.ascontiguousarray(queries))
-    return distances, index.astype(np.int64)
+    order = _neighbours_together(queries)
+    distances, index = KDTree(np.ascontiguousarray(cloud)).query(queries[order])
+    return _put_back(distances, order), _put_back(index, order).astype(np.int64)
+
+
+def _neighbours_together(queries: np.ndarray) -> Int[np.ndarray, " n"]:
+    """Return an order in which queries follow their neighbours: they find what they need of a tree in the cache."""
+    return cKDTree(queries, balanced_tree=False).indices
+
+
+def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    found = np.empty_like(values)
+    found[order] = values
+    return found

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nls.cli import main
-from nls.geometry.metrics import chamfer, chamfer_of_meshes, compare
+from nls.geometry.metrics import chamfer, chamfer_l2_of_meshes, chamfer_of_meshes, compare, distances_to
 from nls.geometry.overlap import intersection_over_union
 
 LENGTHS = {
@@ -33,6 +33,15 @@ def test_chamfer_equals_brute_force(first, second, seed):
         (found.l2, np.linalg.norm(difference, axis=2)),
     ):
         assert value == pytest.approx((pairs.min(axis=1).mean() + pairs.min(axis=0).mean()) / 2)
+
+
+@pytest.mark.parametrize("surface", [trimesh.creation.box(), np.zeros((1, 3))])
+def test_each_query_has_its_own_distance(surface):
+    queries = np.random.default_rng(0).normal(size=(500, 3))
+    beyond = np.abs(queries) - (0.5 if isinstance(surface, trimesh.Trimesh) else 0.0)
+    outside = np.linalg.norm(beyond.clip(min=0), axis=1)
+    inside = -beyond.max(axis=1).clip(max=0)
+    np.testing.assert_allclose(distances_to(surface, queries), outside + inside, atol=1e-12)
 
 
 def test_concentric_spheres():
@@ -75,6 +84,7 @@ def test_a_surface_is_at_the_floor_from_itself():
     found = compare(BALL, BALL, points=10_000)
     assert found["chamfer_l2"] == pytest.approx(found["floor_l2"], rel=0.03)
     assert chamfer_of_meshes(BALL, BALL, 10_000).l2 == pytest.approx(found["chamfer_l2"])
+    assert chamfer_l2_of_meshes(BALL, BALL, 10_000) == chamfer_of_meshes(BALL, BALL, 10_000).l2
     assert found["hausdorff"] < 1e-9
     assert found["iou"] == found["f_score"] == 1
 
