@@ -182,6 +182,27 @@ def test_the_table_says_what_was_measured_on(folder):
     assert metrics["training_images"] == 26
 
 
+def test_the_table_counts_every_seed_of_every_block_and_pairs_the_differences(folder):
+    carry_out({"cross_entropy": {}, "hinge": {}}, seeds=3, seeds_per_job=2)
+    accuracy = {
+        loss: [
+            value
+            for block in ("000-001", "002-002")
+            for value in json.loads(
+                (folder / f"results/s/figure2/digits-0.02-{loss}-seeds{block}/metrics.json").read_text()
+            )["accuracy"]
+        ]
+        for loss in ("cross_entropy", "hinge")
+    }
+    make_table("figure2", "s").write()
+    rows = pd.read_csv(folder / "reports/s/figure2.csv").set_index("loss")
+    assert set(rows["seeds"]) == {3}
+    gain = np.mean(np.subtract(accuracy["hinge"], accuracy["cross_entropy"]))
+    assert gain != 0
+    assert rows.loc["hinge", "minus cross-entropy"] == pytest.approx(100 * gain, abs=0.006)
+    assert np.isnan(rows.loc["cross-entropy", "minus cross-entropy"])
+
+
 def test_a_run_of_another_loss_under_the_same_name_is_missing_and_is_run_again(folder, capsys):
     """The user's file has changed, its name and all settings have not."""
     text = "class Mine:\n    def __call__(self, network, points, labels):\n        return {}\n"

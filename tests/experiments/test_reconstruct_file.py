@@ -20,6 +20,12 @@ BALL = trimesh.creation.icosphere(5)
 BUNNY = Path(pymeshlab.__file__).parent / "tests" / "sample_meshes" / "bunny.obj"
 
 
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Let screened Poisson divide space less often: it is what is asked of it that counts here, not its detail."""
+    monkeypatch.setitem(METHODS, "poisson", METHODS["poisson"].model_copy(update={"depth": 7}))
+
+
 @pytest.fixture
 def scan(tmp_path):
     """A ball with its normals, in other coordinates than the unit ball's."""
