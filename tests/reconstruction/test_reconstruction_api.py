@@ -13,7 +13,7 @@ from nls.geometry.metrics import compare
 from nls.geometry.poisson import estimated_normals
 from nls.networks.detail import DetailedMLP
 from nls.networks.implicit import ImplicitMLP
-from nls.reconstruction import reconstruct_with
+from nls.reconstruction import METHODS, reconstruct_with
 from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import Detail, LevelSet
 from nls.reconstruction.poisson import Poisson
@@ -22,7 +22,7 @@ from nls.reconstruction.training import Training, fit
 from nls.reconstruction.user_method import UserMethod
 
 SMALL = LevelSet(
-    width=64, depth=3, detail=Detail(begin=0.75), training=Training(steps=260, batch=600, learning_rate=4e-3)
+    width=64, depth=3, detail=Detail(begin=0.75), training=Training(steps=160, batch=500, learning_rate=4e-3)
 )
 
 
@@ -224,7 +224,8 @@ def test_thinning_and_method_names():
         reconstruct(cloud(SPHERE), "poisson", steps=5)
 
 
-def test_command_line(tmp_path, capsys):
+def test_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(METHODS, "poisson", Poisson(depth=6))
     scan, mesh, picture = tmp_path / "scan.npy", tmp_path / "mesh.obj", tmp_path / "mesh.png"
     np.save(scan, 1000 * cloud(SPHERE))
     words = ["reconstruct", str(scan), "-o", str(mesh), "--resolution", "64"]
