@@ -33,7 +33,7 @@ pytestmark = pytest.mark.workflow
 # Of two equal options the last counts.
 SMALLER = {
     "nls attack": "--limit 20 --steps 2 --restarts 1 --apgd-steps 2 --fab-steps 2 --queries 2 --out attack.json",
-    "nls reconstruct": "--max-points 2000 --steps 20 --resolution 16",
+    "nls reconstruct": "--max-points 1000 --steps 20 --resolution 16",
     "nls mesh": "--resolution 24",
     "nls compare": "--points 500",
     "nls chamfer": "--points 500",
