@@ -99,7 +99,8 @@ def network(request):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(model(images), labels).backward()
                 optimizer.step()
-        return model.requires_grad_(False), images[:40], labels[:40], radii
+        some = slice(40 if make is wavy else 20)
+        return model.requires_grad_(False), images[some], labels[some], radii
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -107,7 +108,7 @@ def network(request):
 def test_verdicts_are_those_of_a_plain_implementation(name, norm, network):
     model, images, labels, radii = network
     eps, seed, targets = radii[norm], 3, range(2, 6)
-    effort = Effort(apgd_steps=10, fab_steps=10, queries=400)
+    effort = Effort(apgd_steps=10, fab_steps=10, queries=250)  # square's windows shrink from query 201 on
     if name != "fab-t":  # which works in float32 alone
         torch.set_default_dtype(torch.float64)
         model, images = deepcopy(model).double(), images.double()

@@ -257,14 +257,14 @@ def test_mma_weighs_boundary_points_of_near_samples(binary):
 def test_every_method_trains_and_leaves_the_model_in_training_mode(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    images, labels = torch.rand(64, 1, 8, 8), torch.arange(64) % 4
+    images, labels = torch.rand(32, 1, 8, 8), torch.arange(32) % 4
     for label in range(4):
         images[labels == label, 0, 2 * label] *= 0.2
     model = build_classifier("convnet-small", 1, 8, 4)
     torch.save(model.state_dict(), "helper.pt")
     method = make_method(name, SETTINGS[name])
-    optimizer = torch.optim.Adam(model.parameters(), 4e-3)
-    for _ in range(40):
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(20):
         optimizer.zero_grad()
         method(model, images, labels, moment()).backward()
         optimizer.step()
