@@ -123,7 +123,7 @@ def test_run_again_it_does_nothing(smoke, snakemake):
 
 
 def test_a_deleted_run_comes_back_alone_with_the_same_bytes_on_one_core(smoke, snakemake, tmp_path):
-    gone = "digits-0.02-geometric_svm-seeds000-004"
+    gone = "digits-0.02-hinge-seeds000-004"
     for name in (".snakemake/metadata", "results/smoke"):
         shutil.copytree(smoke / name, tmp_path / name)
     (tmp_path / "data").symlink_to(smoke / "data")
