@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
 
@@ -61,7 +62,8 @@ def figure(evidence: Evidence) -> Figure:
         axis.set_xticks(shown[0].spec["seconds"], [f"{seconds:g}" for seconds in shown[0].spec["seconds"]])
         axis.xaxis.set_minor_formatter("")
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_formatter("")
     if runs:
         axes[0, 0].set_ylabel("Chamfer distance (L2), ×10³ m")
         axes[0, 0].legend(fontsize=8)
