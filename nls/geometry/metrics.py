@@ -191,14 +191,16 @@ class _Directed:
     @classmethod
     def between(cls, queries: np.ndarray, cloud: np.ndarray) -> "_Directed":
         order = _neighbours_together(queries)
-        l1 = cKDTree(cloud).query(queries[order], p=1, workers=-1)[0]
-        l2, index = _nearest(queries, cloud)
-        return cls(float(_put_back(l1, order).mean()), float(l2.mean()), index)
+        l1 = _put_back(cKDTree(cloud).query(queries[order], p=1, workers=-1)[0], order)
+        l2, index = _nearest(queries, cloud, order)
+        return cls(float(l1.mean()), float(l2.mean()), index)
 
 
-def _nearest(queries: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the L2 distance to the nearest point of the cloud, and its index."""
-    order = _neighbours_together(queries)
+def _nearest(
+    queries: np.ndarray, cloud: np.ndarray, order: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the L2 distance to the nearest point of the cloud, and its index; ``order`` if it is known already."""
+    order = _neighbours_together(queries) if order is None else order
     distances, index = KDTree(np.ascontiguousarray(cloud)).query(queries[order])
     return _put_back(distances, order), _put_back(index, order).astype(np.int64)
 

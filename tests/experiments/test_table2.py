@@ -35,7 +35,7 @@ SUITE = {
                     "depth": 2,
                     "training": {"steps": 4, "batch": 64},
                 },
-                "mine": {"method": "mine.py:Mine", "settings": {"size": 1.1}},
+                "mine": {"method": "mine.py:Mine", "settings": {"size": 2.0}},
             },
         },
         "table2-time": {
@@ -121,10 +121,10 @@ def metrics(experiment, run):
 
 def test_runs_measure_against_the_registration(shared_suite):
     directory, found = metrics("table2", "mine-000")
-    # A ball of radius 0.55 m in place of 0.5 m is 0.05 m away everywhere.
-    assert found["chamfer_l2"] == pytest.approx(0.05, rel=0.01)
+    # Twice too large a ball of radius 0.5 m is 0.5 m away everywhere.
+    assert found["chamfer_l2"] == pytest.approx(0.5, rel=0.01)
     assert found["watertight"] == 1
-    assert trimesh.load(directory / "mesh.ply").extents[0] == pytest.approx(1.1, rel=0.01)
+    assert trimesh.load(directory / "mesh.ply").extents[0] == pytest.approx(2, rel=0.01)
     assert found["points"] == 2562
 
 
@@ -230,10 +230,11 @@ def test_anyones_pairs_are_measured_against_a_mesh_points_or_nothing(suite, tmp_
     _, by_points = metrics("table2", "mine-by-points")
     directory, unknown = metrics("table2", "mine-unknown")
     for found in (by_mesh, by_points):
-        assert found["chamfer_l2"] == pytest.approx(0.05, rel=0.05)
-    assert by_mesh["iou"] == pytest.approx(1 / 1.1**3, rel=0.02)
+        assert found["chamfer_l2"] == pytest.approx(0.5, rel=0.02)
+    assert by_mesh["iou"] == pytest.approx(1 / 8, rel=0.02)
     assert "chamfer_l2" not in unknown
-    assert unknown["from_scan"] == pytest.approx(0.05, rel=0.05)
+    # Twice too large a ball of radius 0.5.
+    assert unknown["from_scan"] == pytest.approx(0.5, rel=0.02)
     assert unknown["watertight"] == 1
     assert not (directory / "truth.ply").exists()
     # A table and a figure come of them, though no cell is there for what is not known.
