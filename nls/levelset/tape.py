@@ -34,26 +34,22 @@ class Tape:
 
     def __init__(self, field: Traceable, places: int) -> None:
         self.field = field
-        # Of each evaluation of a batch: values and trace, the number of its first row, and how many places hold it.
-        self._traces: list[list[Tensor]] = []
-        self._firsts: list[int] = [0]
-        self._users: list[int] = []
-        self._rows = torch.full((places,), -1)
+        # Of each evaluation of a batch: values and trace. The first stands for none.
+        self._traces: list[list[Tensor]] = [[]]
+        # Of each place: the evaluation that it holds, and the row there.
+        self._held = torch.zeros(places, dtype=torch.int64)
+        self._rows = torch.zeros(places, dtype=torch.int64)
 
     def live_values_and_jacobian(
         self, points: Float[Tensor, "n *shape"], places: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1 *shape"]]:
         """Return F and ``D_x F`` of the points, which are now at these places; both have no graph yet."""
         values, jacobian, trace = self.field.evaluate(points)
+        self._held[places] = len(self._traces)
+        self._rows[places] = torch.arange(len(points))
         self._traces.append([values, *trace])
-        self._users.append(len(points))
-        left = self._counts(self._rows[places].sort().values)
-        self._firsts.append(self._firsts[-1] + len(points))
-        self._rows[places] = torch.arange(*self._firsts[-2:])
-        for i, count in enumerate(left):
-            self._users[i] -= count
-            if self._users[i] == 0:
-                self._traces[i] = []
+        users = self._held.bincount().tolist()
+        self._traces = [trace if count > 0 else [] for trace, count in zip(self._traces, users, strict=False)]
         return values, jacobian
 
     def __call__(
@@ -61,19 +57,16 @@ class Tape:
     ) -> Float[Tensor, "n 1"]:
         """Return the values of the points at these places, with their graph."""
         (places,) = context
-        rows, order = self._rows[places].sort()
-        held = next(trace for trace in self._traces if trace)
-        values, *trace = (tensor.new_empty(len(rows), *tensor.shape[1:]) for tensor in held)
-        pieces = zip(self._traces, self._firsts, rows.split(self._counts(rows)), strict=False)
+        held, order = self._held[places].sort()
+        rows = self._rows[places][order]
+        some = next(trace for trace in self._traces if trace)
+        values, *trace = (tensor.new_empty(len(rows), *tensor.shape[1:]) for tensor in some)
         start = 0
-        for found, first, piece in pieces:
-            if len(piece) > 0:
+        counts = held.bincount(minlength=len(self._traces)).tolist()
+        for found, count in zip(self._traces, counts, strict=True):
+            if count > 0:
+                piece = slice(start, start + count)
                 for tensor, chosen in zip(found, (values, *trace), strict=True):
-                    torch.index_select(tensor, 0, piece - first, out=chosen[start : start + len(piece)])
-                start += len(piece)
+                    torch.index_select(tensor, 0, rows[piece], out=chosen[piece])
+                start += count
         return self.field.live_values(values, trace)[order.argsort()]
-
-    def _counts(self, rows: Tensor) -> list[int]:
-        """Return how many of some sorted rows are of each evaluation."""
-        counts: list[int] = torch.searchsorted(rows, torch.tensor(self._firsts)).diff().tolist()
-        return counts

@@ -60,11 +60,14 @@ def input_gradient(
     if any(spare):
         gradient = functional.pad(gradient, (0, spare[1], 0, spare[0]))
     padding = (taps.shape[-1] - cell // 2) // 2
-    cells = functional.conv2d(gradient, taps, stride=cell // 2, padding=padding)
-    return functional.pixel_shuffle(cells, cell)[..., :height, :width]
+    cells = functional.conv2d(gradient, taps, stride=cell // 2, padding=padding).permute(0, 2, 3, 1)
+    # A row of a cell's pixels stays together; only rows change places.
+    pixels = cells.unflatten(3, (cell, -1)).transpose(2, 3).contiguous()
+    n, h, _, w, _ = pixels.shape
+    return pixels.view(n, h * cell, w * cell, -1)[:, :height, :width].permute(0, 3, 1, 2)
 
 
-def input_gradient_taps(weight: Float[Tensor, "d c k k"], cell: int) -> Float[Tensor, "c*cell*cell d t t"]:
+def input_gradient_taps(weight: Float[Tensor, "d c k k"], cell: int) -> Float[Tensor, "cell*cell*c d t t"]:
     """Return the weights of a convolution that gives the gradients of ``cell × cell`` pixels as channels.
 
     Pixel r of a cell's side gets, of output o of those around the cell's own, the tap ``r + k//2 − 2o``, if there is
@@ -76,4 +79,4 @@ def input_gradient_taps(weight: Float[Tensor, "d c k k"], cell: int) -> Float[Te
     tap = torch.arange(cell, device=weight.device)[:, None] + size // 2 - 2 * outputs
     tap = torch.where((tap >= 0) & (tap < size), tap, size)
     taps = functional.pad(weight, (0, 1, 0, 1))[:, :, tap][..., tap]  # (d, c, r, o, r', o')
-    return taps.permute(1, 2, 4, 0, 3, 5).flatten(0, 2).contiguous()
+    return taps.permute(2, 4, 1, 0, 3, 5).flatten(0, 2).contiguous(memory_format=torch.channels_last)
