@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nls.engine.seeds import torch_stream
 from nls.geometry.meshing import mesh_zero_level, without_small_pieces
 from nls.geometry.octree import Grid
+from nls.geometry.refinement import refined
 from nls.levelset import values_and_jacobian
 from nls.reconstruction.session import SurfaceSession
 
@@ -65,9 +66,12 @@ def mesh_level_set(network: nn.Module, resolution: int, device: torch.device) ->
     """Return the zero level set of a network in the unit ball, and how many small pieces of it were dropped.
 
     Every method with a level set drops the pieces with less than a thousandth of the area, which its caller tells.
-    Most of them are smaller than the grid's cells; they lie where few points are, such as between toes.
+    Most of them are smaller than the grid's cells; they lie where few points are, such as between toes. What is left
+    is refined.
     """
-    return without_small_pieces(mesh_zero_level(network, Grid(resolution), device), _SMALLEST_PIECE)
+    grid = Grid(resolution)
+    mesh, dropped = without_small_pieces(mesh_zero_level(network, grid, device), _SMALLEST_PIECE)
+    return refined(mesh, network, grid.spacing, device), dropped
 
 
 def level_set_surface(
