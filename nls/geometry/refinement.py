@@ -34,18 +34,18 @@ def refined(
         device: of the field.
     """
     vertices, normals = _on_level_set(field, np.asarray(mesh.vertices), spacing / 2, device)
-    faces = np.asarray(mesh.faces)
+    fine = trimesh.Trimesh(vertices, mesh.faces, process=False)
     for _ in range(_ROUNDS):
-        edges, edges_of_face = _edges(faces, len(vertices))
+        edges = fine.edges_unique
         along, turn = (each[edges[:, 1]] - each[edges[:, 0]] for each in (vertices, normals))
         bowed = np.abs((along * turn).sum(axis=1)) / 8 > _BOW * spacing
         middles = vertices[edges[bowed]].mean(axis=1)
         middles, middle_normals = _on_level_set(field, middles, spacing / 2, device)
         middle = np.full(len(edges), -1)
         middle[bowed] = len(vertices) + np.arange(len(middles))
-        faces = _split(faces, middle[edges_of_face])
         vertices, normals = np.concatenate([vertices, middles]), np.concatenate([normals, middle_normals])
-    return trimesh.Trimesh(vertices, faces, process=False)
+        fine = trimesh.Trimesh(vertices, _split(fine.faces, middle[fine.faces_unique_edges]), process=False)
+    return fine
 
 
 def _on_level_set(
@@ -62,15 +62,6 @@ def _on_level_set(
         unit = torch.nn.functional.normalize(found.jacobian[:, 0], dim=1).cpu().numpy()
         normals[start : start + _ROWS][near] = unit[near]
     return places, normals
-
-
-def _edges(
-    faces: Int[np.ndarray, "f 3"], vertices: int
-) -> tuple[Int[np.ndarray, "e 2"], Int[np.ndarray, "f 3"]]:
-    """Return the edges, and of each face those from its first to its second corner, and so on."""
-    ends = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=2), axis=2).astype(np.int64)
-    keys, of_face = np.unique(ends[..., 0] * vertices + ends[..., 1], return_inverse=True)
-    return np.stack([keys // vertices, keys % vertices], axis=1), of_face.reshape(faces.shape)
 
 
 def _split(faces: Int[np.ndarray, "f 3"], middles: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "g 3"]:

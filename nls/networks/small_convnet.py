@@ -52,8 +52,8 @@ class TraceableConvNet:
         self.first, self.second = cast(nn.Conv2d, first), cast(nn.Conv2d, second)
         self.third, self.last = cast(nn.Linear, third), cast(nn.Linear, last)
         self.parameters = list(network.parameters())
-        # torch's own gradient of the second layer's entry takes a fifth longer than one in cells.
         self.first_taps = input_gradient_taps(self.first.weight, _CELL)
+        # torch's own gradient of this layer's entry takes a fifth longer than one in cells.
         self.second_taps = input_gradient_taps(self.second.weight, 2)
         self.second_weight = self.second.weight.contiguous(memory_format=torch.channels_last)
         self.by_channel = self.third.weight.unflatten(1, (self.second.out_channels, -1))
@@ -70,7 +70,10 @@ class TraceableConvNet:
         """
         images = _channels_first(images.permute(0, 2, 3, 1).contiguous())
         maps = self.first(images).relu_()
-        cells = functional.conv2d(maps, self.second_weight, self.second.bias, stride=2, padding=2).relu_()
+        second = self.second
+        cells = functional.conv2d(
+            maps, self.second_weight, second.bias, second.stride, second.padding
+        ).relu_()
         flat = _channels_last(cells).flatten(1)
         hidden = torch.addmm(self.third.bias, flat, self.third_weight.T).relu_()
         by_hidden = (hidden > 0) * self.last.weight
