@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmarks.inputs import classifier, images, scan, separator
 from nls.attacks import Ball, ascend, pgd
+from nls.geometry.hull import supporting_planes
 from nls.geometry.neighbours import Neighbours
 from nls.levelset import class_margin, false_position, project
 from nls.networks.implicit import ImplicitMLP
@@ -138,7 +139,8 @@ def _igr(network: nn.Module, points: Tensor, draws: torch.Generator) -> Tensor:
     objective, batch = IgrLoss(), points[:400]
     spacing = Neighbours(points).spacing(50)[:400]
     bounds = points.amin(dim=0), points.amax(dim=0)
-    return objective.total(objective(network, batch, spacing, None, bounds, draws))
+    hull = supporting_planes(points)
+    return objective.total(objective(network, batch, spacing, None, bounds, hull, draws))
 
 
 def _verdicts(loss: str) -> Computed:

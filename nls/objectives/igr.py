@@ -13,7 +13,7 @@ from nls.levelset.fields import values_of
 
 class IgrTerms(NamedTuple):
     """The parts of the loss: mean ``|F|`` and mean ``‖∇F − n‖`` on the cloud, mean ``(‖∇F‖ − 1)²`` at the
-    samples, and mean over the uniform ones of ``max(0, d_B − F)``, counted outside the cloud's box B."""
+    samples, and mean over the uniform ones of ``max(0, d_H − F)``, counted outside the cloud's hull H."""
 
     fit: Float[Tensor, ""]
     normal: Float[Tensor, ""]
@@ -23,13 +23,13 @@ class IgrTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class IgrLoss:
-    """``mean |F(x_j)| + τ mean ‖∇F(x_j) − n_j‖ + λ mean (‖∇F(x)‖ − 1)² + κ mean max(0, d_B(x) − F(x))``.
+    """``mean |F(x_j)| + τ mean ‖∇F(x_j) − n_j‖ + λ mean (‖∇F(x)‖ − 1)² + κ mean max(0, d_H(x) − F(x))``.
 
     As in the paper, the samples x are half near the cloud (points of the batch moved by ``N(0, σ_j²)``, with σ_j the
     distance to the 50th neighbour) and half uniform: one part of these in the cloud's own box, one in the box of the
-    grid. The last term is ours. d_B is the distance to B, the cloud's own box with some slack, so the term is 0 for
-    the signed distance to any surface inside B. Without normals nothing else tells F its sign outside, and where the
-    scan has a hole the surface runs out through it.
+    grid. The last term is ours. d_H is how far x is beyond one of the planes around the cloud's convex hull H, which
+    have some slack, so the term is 0 for the signed distance to any surface inside H. Without normals nothing else
+    tells F its sign outside: the surface runs out through a hole of the scan, or stands as a sheet in the air.
 
     Attributes:
         eikonal_weight: λ.
@@ -37,7 +37,7 @@ class IgrLoss:
         outside_weight: κ.
         box: half the width of the grid's box.
         margin: by how much the cloud's own box is widened on each side for samples.
-        slack: by how much it is widened for B: a surface goes a little beyond a cloud with holes.
+        slack: by how much H is widened: a surface goes a little beyond a cloud with holes.
     """
 
     eikonal_weight: float = 0.1
@@ -54,6 +54,7 @@ class IgrLoss:
         spacing: Float[Tensor, " n"],
         normals: Float[Tensor, "n d"] | None,
         bounds: tuple[Float[Tensor, " d"], Float[Tensor, " d"]],
+        hull: tuple[Float[Tensor, "k d"], Float[Tensor, " k"]],
         generator: torch.Generator,
     ) -> IgrTerms:
         """Return the terms on a batch of the cloud.
@@ -64,6 +65,8 @@ class IgrLoss:
             spacing: σ of each.
             normals: unit normals of the batch's points, outwards; None to do without.
             bounds: the smallest and the largest coordinates of the cloud.
+            hull: unit normals of planes around it, outwards, and each plane's distance from the origin
+                (:func:`nls.geometry.hull.supporting_planes`).
             generator: of the samples.
         """
         half = len(batch) // 2
@@ -75,8 +78,8 @@ class IgrLoss:
         values, gradient = _with_gradient(field, samples)
         eikonal = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
         uniform = samples[half:]
-        beyond = torch.maximum(bounds[0] - self.slack - uniform, uniform - bounds[1] - self.slack)
-        outside = torch.linalg.vector_norm(beyond.clamp(min=0), dim=1)
+        directions, offsets = hull
+        outside = (uniform @ directions.T - offsets).amax(dim=1) - self.slack
         missing = torch.where(outside > 0, torch.relu(outside - values[half:]), 0).mean()
         if normals is None:
             return IgrTerms(values_of(field, batch).abs().mean(), missing.new_zeros(()), eikonal, missing)

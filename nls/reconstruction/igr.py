@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nls.engine.settings import Settings
+from nls.geometry.hull import supporting_planes
 from nls.geometry.neighbours import Neighbours
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.igr import IgrLoss
@@ -31,7 +32,7 @@ class Igr(Settings):
     training: Training = Training(steps=3000, batch=500)
     eikonal_weight: float = Field(0.1, ge=0, description="λ of the eikonal term")
     outside_weight: float = Field(
-        10.0, ge=0, description="κ of the term that keeps F positive outside the cloud's box"
+        10.0, ge=0, description="κ of the term that keeps F positive outside the cloud's convex hull"
     )
     neighbours: int = Field(
         50, ge=1, description="noise of a sample near the cloud: the distance to this neighbour"
@@ -98,10 +99,12 @@ def _rows(points: Float[Tensor, "n 3"], neighbours: int, with_normals: bool) -> 
 def _igr_loss(method: Igr, network: nn.Module, points: Float[Tensor, "n 3"]) -> Loss:
     objective = IgrLoss(method.eikonal_weight, method.normal_weight, method.outside_weight)
     bounds = points.amin(dim=0), points.amax(dim=0)
+    hull = supporting_planes(points)
 
     def loss(rows: Tensor, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         batch, spacing, normals = rows.tensor_split((3, 4), dim=1)
-        terms = objective(network, batch, spacing[:, 0], normals if normals.shape[1] else None, bounds, draws)
+        given = normals if normals.shape[1] else None
+        terms = objective(network, batch, spacing[:, 0], given, bounds, hull, draws)
         return objective.total(terms), terms._asdict()
 
     return loss

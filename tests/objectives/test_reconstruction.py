@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nls.geometry.hull import supporting_planes
 from nls.geometry.neighbours import Neighbours
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.igr import IgrLoss
@@ -106,7 +107,8 @@ def test_samples_at_a_hole_do_not_count():
 
 def igr_terms(field, batch, normals=None):
     spacing = torch.full((len(batch),), 0.02)
-    return IgrLoss()(field, batch, spacing, normals, (batch.amin(dim=0), batch.amax(dim=0)), draws())
+    bounds = batch.amin(dim=0), batch.amax(dim=0)
+    return IgrLoss()(field, batch, spacing, normals, bounds, supporting_planes(batch), draws())
 
 
 def test_igr_terms():
@@ -123,22 +125,21 @@ def test_igr_terms():
     )
 
 
-def test_igr_knows_the_sign_outside_the_clouds_box_alone():
+def test_igr_knows_the_sign_outside_the_clouds_hull_alone():
     batch = on_sphere(4000, 0.4)
     assert igr_terms(lambda points: 0.4 - points.norm(dim=1), batch).outside > 0.1
-    # Any surface in the box will do, the box with its slack barely.
+    # Any surface in the hull will do, the hull with its slack barely.
     edge = 0.4 + IgrLoss().slack
-
-    def to_box(points):
-        return (points.abs() - edge).clamp(min=0).norm(dim=1)
-
-    assert igr_terms(lambda points: points.norm(dim=1) - 0.4, batch).outside == 0
-    assert igr_terms(to_box, batch).outside < 1e-4
+    assert igr_terms(lambda points: points.norm(dim=1) - edge, batch).outside < 1e-4
+    assert igr_terms(lambda points: points.norm(dim=1) - edge - 0.1, batch).outside > 0.05
     # Half of the uniform samples lie in the grid's box, half in the cloud's with the samples' margin.
-    outside = 1 - ((edge / 1.1) ** 3 + (edge / 0.5) ** 3) / 2
-    assert igr_terms(lambda points: to_box(points) - 0.1, batch).outside.item() == pytest.approx(
-        0.1 * outside, rel=0.02
-    )
+    ball = 4 / 3 * torch.pi * edge**3
+    outside = 1 - (ball / 2.2**3 + ball / 1.0**3) / 2
+
+    def missing_a_tenth(points):
+        return torch.where(points.norm(dim=1) > edge, points.norm(dim=1) - edge - 0.1, 1.0)
+
+    assert igr_terms(missing_a_tenth, batch).outside.item() == pytest.approx(0.1 * outside, rel=0.03)
 
 
 def test_igr_samples_near_the_cloud_in_its_box_and_in_the_grids_box():
