@@ -1,4 +1,4 @@
-"""A test that leaves a mess does not reach the next one (see conftest.py)."""
+"""A test that leaves a mess does not reach the next one (see tests/as_found.py)."""
 
 import os
 import random
