@@ -4,13 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
-from calling_snakemake import REPOSITORY, call_snakemake
 from filelock import FileLock
+
+SMOKE = Path(__file__).parents[1] / "config/smoke.yaml"
 
 
 @pytest.fixture(scope="session")
 def snakemake():
     """Run Snakemake in a folder, as in a fresh checkout, with the words that a person would type."""
+    # It imports nls, and that torch, which this process does not need if workers run the tests.
+    from calling_snakemake import call_snakemake
+
     return call_snakemake
 
 
@@ -29,7 +33,7 @@ def smoke(tmp_path_factory, snakemake):
     made = session / "smoke.made"
     with FileLock(session / "smoke.lock"):
         if not made.exists():
-            done = snakemake(folder, "--cores", "2", "--configfile", REPOSITORY / "config/smoke.yaml")
+            done = snakemake(folder, "--cores", "2", "--configfile", SMOKE)
             assert done.returncode == 0, done.stdout
             made.touch()
     return folder
