@@ -12,6 +12,7 @@ from skimage.measure import find_contours
 from torch import Tensor, nn
 
 from nls.engine.files import written_whole
+from nls.engine.optimizers import Adam
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed
 from nls.engine.settings import RunSpec, Settings
@@ -74,7 +75,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     points, labels = toy_points(settings.seed, settings.points_per_class, settings.gap)
     torch.manual_seed(stream_seed(settings.seed, "initialisation"))
     network = mlp(2, 1, settings.width, settings.depth).to(run.device)
-    optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    optimizer = Adam(network.parameters(), settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     loss_of = _loss(spec.panel, settings)
     x = torch.tensor(points, dtype=torch.float32, device=run.device)

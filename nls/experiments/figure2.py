@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from nls.data import IMAGE_SETS, ImageDataset, Split, load_images
+from nls.engine.optimizers import Adam
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
@@ -233,7 +234,7 @@ def learn(
     network = (Ensemble(networks) if len(seeds) > 1 else networks[0]).to(run.device)
     loss_of = make_loss(spec.loss, LOSSES, spec.loss_settings)
     batches = [torch_stream(seed, "batches", device=run.device) for seed in seeds]
-    optimizer = torch.optim.Adam(network.parameters(), spec.training.learning_rate, fused=True)
+    optimizer = Adam(network.parameters(), spec.training.learning_rate, fused=True)
     steps = spec.training.steps
     # A warm-up of exactly one step would divide by zero.
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -15,6 +15,7 @@ from nls.data import ImageDataset, Split
 from nls.data.augment import CropFlip
 from nls.engine.finished import DamagedRunError, require_whole
 from nls.engine.graphs import RepeatedLoss
+from nls.engine.optimizers import SGD, Adam
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import Settings
@@ -224,8 +225,8 @@ def _rate(training: Training, batches: int, step: int) -> float:
 def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     parameters, rate, decay = network.parameters(), training.learning_rate, training.weight_decay
     if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
+        return Adam(parameters, lr=rate, weight_decay=decay)
+    return SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
 
 
 def weights_of(directory: Path) -> Path:

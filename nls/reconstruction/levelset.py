@@ -11,6 +11,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from nls.engine.optimizers import SGD
 from nls.engine.settings import Settings
 from nls.geometry.neighbours import Neighbours, spacing
 from nls.networks.detail import DetailedMLP
@@ -74,7 +75,7 @@ class Detail(Settings):
 
     def optimizers(self, network: DetailedMLP, training: Training) -> list[Scheduled]:
         """Return those of the MLP, whose learning rate falls to its least before the grids open, and of the grids."""
-        corrections = torch.optim.SGD(
+        corrections = SGD(
             [network.corrections],
             self.learning_rate,
             momentum=0.9,

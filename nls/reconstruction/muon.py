@@ -8,13 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nls.engine.optimizers import Eager
+
 # Coefficients of the quintic iteration, its steps, and the momentum, as in torch.optim.Muon.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 _MOMENTUM = 0.95
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Eager):
     """Muon with Nesterov momentum, without weight decay; a step is as long as one of Adam at the same rate.
 
     The arithmetic is that of ``torch.optim.Muon(..., weight_decay=0, adjust_lr_fn="match_rms_adamw")``, except that

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from nls.engine.optimizers import Adam
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
@@ -112,7 +113,7 @@ def make_optimizers(network: nn.Module, training: Training) -> list[torch.optim.
 
     matrices = [parameter for parameter in parameters if hidden(parameter)]
     rest = [parameter for parameter in parameters if not hidden(parameter)]
-    return [torch.optim.Adam(rest, rate, fused=True), *([Muon(matrices, rate)] if matrices else [])]
+    return [Adam(rest, rate, fused=True), *([Muon(matrices, rate)] if matrices else [])]
 
 
 def rate_factor(schedule: str, done: float) -> float:
