@@ -197,7 +197,7 @@ def test_surfaces_are_meshed_where_their_figures_no_longer_change():
                 size for size in values if all(v < 1.015 * finest for s, v in values.items() if s >= size)
             ]
             least[name] = min(near)
-    assert least == {"exact distance": 256, "level set (ours)": 192, "IGR": 100, "screened Poisson": 9}
+    assert least == {"exact distance": 256, "level set (ours)": 192, "IGR": 64, "screened Poisson": 9}
     for suite in ("paper", "bodies"):
         experiments = yaml.safe_load((ROOT / f"config/{suite}.yaml").read_text())["experiments"]
         for config in (experiments[name] for name in ("table2", "table2-time") if name in experiments):
