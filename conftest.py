@@ -22,7 +22,7 @@ settings.load_profile("fixed")
 
 
 def pytest_configure(config):
-    """Where workers run the tests, spare the process that starts them two seconds: it needs no torch."""
+    """Where workers run the tests, spare the process that starts them the import of torch, over a second."""
     if not config.getoption("numprocesses", None):
         config.pluginmanager.import_plugin("tests.as_found")
 

@@ -1,4 +1,4 @@
-"""torch's optimizers without its compiler, whose import takes a process two seconds and nothing here needs.
+"""torch's optimizers without its compiler, whose import takes a process one to two seconds and nothing here needs.
 
 The arithmetic is torch's: there these methods are only wrapped, so that graphs of ``torch.compile`` leave them out.
 A network that is compiled for training (key ``compile``) is compiled apart from its optimizer.

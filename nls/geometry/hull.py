@@ -5,7 +5,7 @@ import trimesh
 from jaxtyping import Float
 from torch import Tensor
 
-# Of an icosphere: neighbours are 8° apart, so no plane is more than 4.6° from the nearest direction.
+# Of an icosphere: neighbours are 8 to 9.4° apart, and no direction is more than 5.4° from the nearest.
 _SUBDIVISIONS = 3
 
 

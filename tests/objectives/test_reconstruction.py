@@ -130,16 +130,20 @@ def test_igr_knows_the_sign_outside_the_clouds_hull_alone():
     assert igr_terms(lambda points: 0.4 - points.norm(dim=1), batch).outside > 0.1
     # Any surface in the hull will do, the hull with its slack barely.
     edge = 0.4 + IgrLoss().slack
+    directions, offsets = supporting_planes(batch)
+
+    def to_hull(points):
+        return (points @ directions.T - offsets).amax(dim=1).sub(IgrLoss().slack).clamp(min=0)
+
+    assert igr_terms(lambda points: points.norm(dim=1) - 0.4, batch).outside == 0
     assert igr_terms(lambda points: points.norm(dim=1) - edge, batch).outside < 1e-4
-    assert igr_terms(lambda points: points.norm(dim=1) - edge - 0.1, batch).outside > 0.05
+    assert igr_terms(to_hull, batch).outside < 1e-4
     # Half of the uniform samples lie in the grid's box, half in the cloud's with the samples' margin.
     ball = 4 / 3 * torch.pi * edge**3
     outside = 1 - (ball / 2.2**3 + ball / 1.0**3) / 2
-
-    def missing_a_tenth(points):
-        return torch.where(points.norm(dim=1) > edge, points.norm(dim=1) - edge - 0.1, 1.0)
-
-    assert igr_terms(missing_a_tenth, batch).outside.item() == pytest.approx(0.1 * outside, rel=0.03)
+    assert igr_terms(lambda points: to_hull(points) - 0.1, batch).outside.item() == pytest.approx(
+        0.1 * outside, rel=0.02
+    )
 
 
 def test_igr_samples_near_the_cloud_in_its_box_and_in_the_grids_box():
