@@ -4,7 +4,9 @@ A step may look at a number now and then: finished examples leave the batch, los
 """
 
 import collections
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import nls
 from nls.attacks import Ball, ascend, pgd
 from nls.attacks.pgd import STEPS_BETWEEN_LOOKS
 from nls.data import ImageDataset, Split
@@ -32,6 +35,9 @@ from nls.reconstruction.igr import Igr, _igr_loss, _rows
 from nls.reconstruction.levelset import LevelSet, level_set_loss
 from nls.reconstruction.training import Training as SurfaceTraining
 from nls.reconstruction.training import fit
+
+# Not any folder of that name: a checkout, with an environment in it, may be called nls too.
+PACKAGE = f"{Path(nls.__file__).parent}{os.sep}"
 
 # What needs a value, or a number of rows, before it can go on.
 _WAITS = {
@@ -76,8 +82,9 @@ class Stalls:
             file = frame.f_code.co_filename
             if "/torch/optim/" in file or file == neighbours.__file__:
                 return  # the steps of an optimizer are counted on the CPU; so is the k-d tree there
-            if line is None and ("/nls/" in file or file == __file__) and frame.f_code.co_name not in _OURS:
-                line = f"{file.rpartition('/nls/')[2]}:{frame.f_lineno}"
+            watched = file.startswith(PACKAGE) or file == __file__
+            if line is None and watched and frame.f_code.co_name not in _OURS:
+                line = f"{file.removeprefix(PACKAGE)}:{frame.f_lineno}"
             frame = frame.f_back
         self.found[-1].append(f"{operation} at {line}")
 

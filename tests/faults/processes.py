@@ -14,6 +14,10 @@ from types import FrameType
 
 import psutil
 
+import nls
+
+# Not any folder of that name: a checkout, with an environment in it, may be called nls too.
+PACKAGE = f"{Path(nls.__file__).parent}{os.sep}"
 PHASES = ("starting", "training", "evaluation", "meshing", "writing", "download")
 SECONDS_OF_A_WRITE = 0.01
 WRITERS = {
@@ -148,7 +152,7 @@ def _phase_of(frame: FrameType | None) -> str:
     found = "starting"
     while frame is not None:
         file, name = frame.f_code.co_filename, frame.f_code.co_name
-        if "/nls/" in file:
+        if file.startswith(PACKAGE):
             if name in WRITERS or file.endswith("/files.py"):
                 return "writing"
             if file.endswith("/download.py"):
