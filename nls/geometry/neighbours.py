@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from pykdtree.kdtree import KDTree
 from torch import Tensor
 
 # Points in a leaf: with 170K points on a surface and queries far from it, 32 takes 2/3 of the time of 16.
 _LEAF_POINTS = 32
+# Four times as many as a quadratic surface has coefficients.
+_QUADRATIC_POINTS = 24
 
 
 class Neighbours:
@@ -63,8 +65,36 @@ def spacing(points: Float[Tensor, "n d"]) -> float:
     It is the median over a thousand points of ``√(π/6)`` times the distance to the sixth neighbour. Points at
     the same place count once.
     """
+    distances, _ = _around_a_thousand(points, 7)
+    return float(math.sqrt(math.pi / 6) * np.median(distances[:, -1]))
+
+
+def noise(points: Float[Tensor, "n 3"]) -> float:
+    """Return the standard deviation of points from the surface that they sample.
+
+    It is the median over a thousand points of what a quadratic surface leaves of the 24 nearest points, so that
+    curvature does not count as noise. Where the deviation comes near the spacing, neighbours no longer show it in
+    full: at 0.9 spacings, 0.65 are found. Points at the same place count once.
+    """
+    _, near = _around_a_thousand(points, _QUADRATIC_POINTS)
+    from_centre = near - near.mean(axis=1, keepdims=True)
+    axes = np.linalg.svd(from_centre, full_matrices=False)[2]
+    x, y, height = np.moveaxis(from_centre @ axes.transpose(0, 2, 1), 2, 0)
+    size = np.abs(x).max(axis=1, keepdims=True)  # in units of which no column is much larger than another
+    x, y = x / size, y / size
+    basis = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=2)).Q
+    fitted = basis @ (basis.transpose(0, 2, 1) @ height[..., None])
+    freedom = max(1, near.shape[1] - basis.shape[2])
+    left = np.square(height - fitted[..., 0]).sum(axis=1) / freedom
+    return float(np.sqrt(np.median(left)))
+
+
+def _around_a_thousand(
+    points: Float[Tensor, "n d"], count: int
+) -> tuple[Float[np.ndarray, "m k"], Float64[np.ndarray, "m k d"]]:
+    """Return the points nearest to about a thousand of the points, which are their own first: how far, and where."""
     every = points.detach().cpu().numpy()
     cloud = every[np.sort(np.unique(every, axis=0, return_index=True)[1])]
     shown = np.ascontiguousarray(cloud[:: max(1, len(cloud) // 1000)])
-    distances, _ = KDTree(cloud, leafsize=_LEAF_POINTS).query(shown, k=min(7, len(cloud)))
-    return float(math.sqrt(math.pi / 6) * np.median(distances[:, -1]))
+    distances, index = KDTree(cloud, leafsize=_LEAF_POINTS).query(shown, k=min(count, len(cloud)))
+    return distances, cloud[index].astype(np.float64)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nls.engine.optimizers import SGD
 from nls.engine.settings import Settings
-from nls.geometry.neighbours import Neighbours, spacing
+from nls.geometry.neighbours import Neighbours, noise, spacing
 from nls.networks.detail import DetailedMLP
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.reconstruction import ReconstructionLoss
@@ -48,7 +48,13 @@ class Detail(Settings):
 
     cells: list[Annotated[float, Field(gt=0)]] = Field(
         [6.0, 3.0, 1.5],
-        description="widths of the grids' cells, in spacings of the points; an empty list: no grids",
+        description="widths of the grids' cells, in spacings of the points, more where they are noisy; an empty "
+        "list: no grids",
+    )
+    noise_factor: float = Field(
+        4.0,
+        ge=0,
+        description="cells are in units of this × √(noise × spacing), if that is more than a spacing; at most two",
     )
     begin: float = Field(0.33, gt=0, lt=1, description="share of the steps before the first grid is let in")
     pause: float = Field(0.1, ge=0, lt=1, description="share of the steps from one grid to the next")
@@ -72,6 +78,15 @@ class Detail(Settings):
         """Return what share of its corrections every grid gives after a share of the steps."""
         starts = [self.begin + number * self.pause for number in range(len(self.cells))]
         return [min(1.0, max(0.0, (done - start) / self.ramp)) for start in starts]
+
+    def widths(self, points: Float[Tensor, "n 3"], space: float) -> list[float]:
+        """Return the widths of the grids' cells for points with a spacing.
+
+        A cell of width w averages the noise σ of (w / spacing)² points, so noise tilts the surface by about
+        σ·spacing / w². If w grows with √(σ·spacing), surfaces of clouds with little and much noise are as smooth.
+        """
+        unit = min(max(space, self.noise_factor * math.sqrt(noise(points) * space)), 2 * space)
+        return [cell * unit for cell in self.cells]
 
     def optimizers(self, network: DetailedMLP, training: Training) -> list[Scheduled]:
         """Return those of the MLP, whose learning rate falls to its least before the grids open, and of the grids."""
@@ -127,7 +142,7 @@ class LevelSet(Settings):
         if not self.detail.cells:
             return self._fitted(mlp, coarse, points, resolution, seed, session)
         space = spacing(points)
-        network = DetailedMLP.around(points, [cell * space for cell in self.detail.cells], mlp)
+        network = DetailedMLP.around(points, self.detail.widths(points, space), mlp)
         reach, weight = self.detail.reach * space, self.detail.hole_weight
         fine = level_set_loss(self.detail.sampling, network, points, reach, weight)
         optimizers = self.detail.optimizers(network, self.training)

@@ -25,7 +25,7 @@ _LOOK = 20
 class Training(Settings):
     """How a network is trained."""
 
-    steps: int = Field(1500, ge=1, description="optimisation steps")
+    steps: int = Field(2000, ge=1, description="optimisation steps")
     batch: int = Field(1000, ge=2, description="points of the cloud in a step")
     optimizer: Literal["adam", "muon"] = Field(
         "muon", description="muon: Muon for the hidden layers' matrices, Adam for the rest"

@@ -184,7 +184,7 @@ def test_methods_are_told_apart_by_name():
     specs = table2.expand(config, common)
     assert len(specs) == 40
     assert specs[-1].run == "d-009"
-    assert "steps 1500" in specs[0].summary()
+    assert "steps 2000" in specs[0].summary()
 
 
 @pytest.mark.parametrize(

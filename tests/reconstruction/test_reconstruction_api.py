@@ -10,6 +10,7 @@ from nls import reconstruct
 from nls.cli import main
 from nls.errors import RunError, UserError
 from nls.geometry.metrics import compare
+from nls.geometry.neighbours import spacing
 from nls.geometry.poisson import estimated_normals
 from nls.networks.detail import DetailedMLP
 from nls.networks.implicit import ImplicitMLP
@@ -151,6 +152,20 @@ def test_the_mlp_settles_before_the_grids_are_let_in():
     middle = detail.begin + detail.pause + detail.ramp / 2
     assert detail.shares(middle) == pytest.approx([1, 0.5, 0])
     assert detail.shares(1.0) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("share", "wider"), [(0.0, 1.0), (0.15, 4 * 0.15**0.5), (0.8, 2.0)])
+def test_noisy_points_have_wider_cells(share, wider):
+    """Noise is a share of the spacing: none, some, and so much that the width is at its bound."""
+    draws = np.random.default_rng(0)
+    square = np.column_stack([draws.random((10_000, 2)), np.zeros(10_000)])
+    square[:, 2] = share * spacing(torch.as_tensor(square)) * draws.standard_normal(10_000)
+    points = torch.as_tensor(square, dtype=torch.float32)
+    space = spacing(points)
+    assert Detail(cells=[2.0, 1.0]).widths(points, space) == pytest.approx(
+        [2 * wider * space, wider * space], rel=0.05
+    )
+    assert Detail(cells=[1.0], noise_factor=0.0).widths(points, space) == [space]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
