@@ -32,7 +32,7 @@ KILLS = 20
 WITHIN = {
     "training": 0.2,
     "evaluation": 2 * SECONDS_OF_AN_EVALUATION,
-    "meshing": 0.05,
+    "meshing": 0.1,
     "download": 0.2,
     "writing": SECONDS_OF_A_WRITE,
 }
