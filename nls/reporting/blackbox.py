@@ -43,8 +43,12 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 
 def figure(evidence: Evidence) -> Figure:
-    """Draw every table of this machine as a heat map with its numbers; of several seeds the means."""
-    frames = transfer_tables(evidence.complete("blackbox"))
+    """Draw every table as a heat map with its numbers; of several seeds the means.
+
+    They are the tables of this machine, or without any those of the reference.
+    """
+    records, source = evidence.drawn("blackbox")
+    frames = transfer_tables(records)
     rows = max(-(-len(frames) // 2), 1)
     picture, axes = plt.subplots(rows, 2, figsize=(12, 5 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(frames) :]:
@@ -54,7 +58,7 @@ def figure(evidence: Evidence) -> Figure:
         image = axis.imshow(values, vmin=0, vmax=100, cmap="viridis")
         axis.set_xticks(range(len(frame.columns)), frame.columns, rotation=30, ha="right")
         axis.set_yticks(range(len(frame.index)), frame.index)
-        axis.set(title=group.title, xlabel="tried on", ylabel="points of")
+        axis.set(title=group.title + source, xlabel="tried on", ylabel="points of")
         for (row, column), value in np.ndenumerate(values):
             shade = "black" if value > 60 else "white"
             axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=shade, fontsize="small")

@@ -15,6 +15,9 @@ from nls.reporting.statistics import paired_difference
 BASELINES = ("cross_entropy", "hinge")
 NAMES = {"cross_entropy": "cross-entropy", "hinge": "hinge", "geometric_svm": "geometric SVM"}
 
+# The paper's order.
+_DATASETS = ("mnist", "fashion_mnist", "cifar10")
+
 # dataset → fraction → loss → seed → accuracy
 Accuracies = dict[str, dict[float, dict[str, dict[int, float]]]]
 
@@ -72,8 +75,11 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 
 def figure(evidence: Evidence) -> Figure:
-    """Draw mean and standard deviation against the number of training images, a panel a dataset."""
-    records = evidence.complete("figure2")
+    """Draw mean and standard deviation against the number of training images, a panel a dataset.
+
+    Without runs of this machine it draws the reference.
+    """
+    records, source = evidence.drawn("figure2")
     accuracies, details = _accuracies(records), _details(records)
     panels = max(len(accuracies), 1)
     picture, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 3.6), squeeze=False, layout="constrained")
@@ -97,10 +103,11 @@ def figure(evidence: Evidence) -> Figure:
         ticks = sorted({images for (name, _, _), (images, _, _) in details.items() if name == dataset})
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
-        axis.set_title(f"{dataset} ({min(seeds)} seeds)" if len(seeds) == 1 else dataset)
+        counted = f", {min(seeds)} seeds" if len(seeds) == 1 else ""
+        axis.set_title(f"{dataset}{counted}{source}")
         axis.set_xlabel("training images")
         axis.set_ylabel(f"accuracy on {_measured_on(records)} (%)")
-        axis.legend(loc="lower right")
+        axis.legend()
     if not accuracies:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
     return picture
@@ -118,6 +125,7 @@ def _key(record: RunRecord) -> tuple[str, float, str]:
 
 
 def _accuracies(records: Iterable[RunRecord]) -> Accuracies:
+    """Return the accuracies of the runs: the paper's datasets first, in its order."""
     found: Accuracies = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for record in records:
         metrics = record.metrics
@@ -125,7 +133,8 @@ def _accuracies(records: Iterable[RunRecord]) -> Accuracies:
         accuracies = dict(zip(metrics["seeds"], metrics["accuracy"], strict=True))
         dataset, fraction, name = _key(record)
         found[dataset][fraction][name].update(accuracies)
-    return found
+    known = [dataset for dataset in _DATASETS if dataset in found]
+    return {dataset: found[dataset] for dataset in [*known, *sorted(found.keys() - set(known))]}
 
 
 def _details(records: Iterable[RunRecord]) -> dict[tuple[str, float, str], tuple[int, int, float]]:

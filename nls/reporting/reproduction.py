@@ -70,7 +70,8 @@ def few_images(results: Path = RESULTS) -> pd.DataFrame:
         if {run.spec["evaluate_on"] for run in evidence.reference("figure2")} != {"test"}:
             continue
         frame, _ = figure2.table(evidence)
-        for (dataset, images), rows in frame[frame["source"] == "reference"].groupby(["dataset", "images"]):
+        kept = frame[frame["source"] == "reference"]
+        for (dataset, images), rows in kept.groupby(["dataset", "images"], sort=False):
             by_loss = {row["loss"]: row for row in rows.to_dict("records")}
             if not by_loss.keys() >= set(figure2.NAMES.values()):
                 continue

@@ -74,6 +74,14 @@ class Evidence:
             for name, kept in read_kept(file).items()
         ]
 
+    def drawn(self, experiment: str) -> tuple[list[RunRecord], str]:
+        """Return the runs of a figure that needs metrics alone, and what its titles add for them.
+
+        They are this machine's complete runs, or the whole reference where there is none.
+        """
+        complete = self.complete(experiment)
+        return (complete, "") if complete else (self.reference(experiment), ", reference")
+
     def outdated(self, experiment: str) -> list[str]:
         """Return a line that says how many runs of the reference were made with other settings than the suite's.
 

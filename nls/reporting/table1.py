@@ -247,18 +247,30 @@ def _values(seeds: Seeds, name: str) -> dict[int, float]:
 
 
 def accuracy_against_eps(evidence: Evidence) -> Figure:
-    """Draw the accuracy that PGD leaves against ε, a panel for each dataset and network."""
+    """Draw the accuracy that PGD leaves against ε, a panel for each dataset and network.
+
+    Without runs of this machine it draws the reference.
+    """
     return _curves(evidence, "eps_curve", "eps", "ε of the attack")
 
 
 def accuracy_against_steps(evidence: Evidence) -> Figure:
-    """Draw the accuracy that PGD leaves against its number of steps; it should have levelled off."""
+    """Draw the accuracy that PGD leaves against its number of steps; it should have levelled off.
+
+    Without runs of this machine it draws the reference.
+    """
     return _curves(evidence, "steps_curve", "steps", "steps of PGD")
 
 
 def training_curves(evidence: Evidence) -> Figure:
     """Draw clean and robust accuracy on the last batch of each epoch, a panel for each dataset and network."""
-    return _draw(evidence, _training_lines, "epoch", "accuracy on the last batch, % (dotted: clean)")
+    return _draw(
+        evidence.complete("table1"),
+        "",
+        _training_lines,
+        "epoch",
+        "accuracy on the last batch, % (dotted: clean)",
+    )
 
 
 def _curves(evidence: Evidence, curve: str, x: str, label: str) -> Figure:
@@ -267,7 +279,8 @@ def _curves(evidence: Evidence, curve: str, x: str, label: str) -> Figure:
         _line(axis, values[0][x], [one["pgd-margin"] for one in values], "-", color, seeds[0].label)
         _line(axis, values[0][x], [one["pgd-xent"] for one in values], "--", color)
 
-    return _draw(evidence, lines, label, "robust accuracy, % (dashed: cross-entropy)")
+    records, source = evidence.drawn("table1")
+    return _draw(records, source, lines, label, "robust accuracy, % (dashed: cross-entropy)")
 
 
 def _training_lines(axis: Axes, seeds: Sequence[TrainedRow], color: str) -> None:
@@ -291,18 +304,22 @@ def _line(
 
 
 def _draw(
-    evidence: Evidence, lines: Callable[[Axes, Sequence[TrainedRow], str], None], x: str, y: str
+    records: Sequence[RunRecord],
+    source: str,
+    lines: Callable[[Axes, Sequence[TrainedRow], str], None],
+    x: str,
+    y: str,
 ) -> Figure:
-    """Draw the lines of every row with complete runs, a panel for each dataset and network."""
+    """Draw the lines of every row, a panel for each dataset and network; ``source`` ends the titles."""
     panels: dict[str, list[Seeds]] = {}
-    for (dataset, network, *_), seeds in _by_seed(evidence.complete("table1")).items():
+    for (dataset, network, *_), seeds in _by_seed(records).items():
         panels.setdefault(f"{dataset}, {network}", []).append(seeds)
     count = max(len(panels), 1)
     figure, axes = plt.subplots(1, count, figsize=(6.5 * count, 4), squeeze=False, layout="constrained")
     for axis, (name, rows) in zip(axes[0], panels.items(), strict=False):
         for number, seeds in enumerate(rows):
             lines(axis, list(seeds.values()), f"C{number}")
-        axis.set(title=name, xlabel=x, ylabel=y, ylim=(-2, 102))
+        axis.set(title=name + source, xlabel=x, ylabel=y, ylim=(-2, 102))
         axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     if not panels:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)

@@ -10,6 +10,7 @@ from made_up import finish
 
 from nls.cli import main
 from nls.engine.finished import sealed
+from nls.reporting import figure2
 from nls.reporting.kept_runs import kept_file, kept_text, read_kept
 from nls.reporting.runs import Evidence
 
@@ -119,6 +120,18 @@ def test_what_is_complete_is_kept_and_shown_beside_this_machines_runs(suite, cap
     assert "files" not in reference.provenance
     assert main(["table", "figure2", "--suite", "s"]) == 0
     assert "reference" in (suite / "reports/s/figure2.md").read_text()
+
+
+def test_a_figure_draws_the_reference_only_where_no_run_is_there(suite):
+    def panel():
+        (axis,) = figure2.figure(Evidence("s")).axes
+        return axis.get_title(), [line.get_ydata().tolist() for line in axis.lines]
+
+    assert main(["keep", "s"]) == 0
+    run(spec("hinge"), 0.7)
+    assert panel() == ("digits, 2 seeds", [[pytest.approx(70)]])
+    (suite / "results/s/figure2/hinge/metrics.json").unlink()
+    assert panel() == ("digits, 2 seeds, reference", [[pytest.approx(80)]])
 
 
 def test_what_was_kept_before_stays_as_long_as_its_settings_do(suite, capsys):
