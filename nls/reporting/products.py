@@ -134,7 +134,7 @@ def make_table(name: str, suite: str) -> Table:
     """
     product = _known(TABLES, name, "table")
     evidence = Evidence(suite)
-    evidence.require_suite()
+    evidence.require_suite(or_reference=True)
     frame, notes = product.make(evidence)
     outdated = [line for experiment in product.experiments for line in evidence.outdated(experiment)]
     return Table(name, suite, frame, [*notes, *outdated])
@@ -148,7 +148,7 @@ def write_figure(name: str, suite: str) -> list[Path]:
     """
     product = _known(FIGURES, name, "figure")
     evidence = Evidence(suite)
-    evidence.require_suite()
+    evidence.require_suite(or_reference=True)
     import matplotlib.pyplot as plt
 
     from nls.reporting.style import FORMATS, use_house_style

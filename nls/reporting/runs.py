@@ -103,11 +103,15 @@ class Evidence:
             f"this suite's ({differences[0]}); they are to be made again"
         ]
 
-    def require_suite(self) -> None:
-        """Raise UserError where the suite has no specs, so that a misspelt name is not an empty table."""
-        if not (self.results / self.suite / "specs").is_dir():
-            known = sorted(path.parent.name for path in self.results.glob("*/specs"))
-            found = f"; there is {', '.join(known)}" if known else ""
+    def require_suite(self, *, or_reference: bool = False) -> None:
+        """Raise UserError where the suite has no specs, so that a misspelt name is not an empty table.
+
+        With ``or_reference`` runs kept in git will do, as in a fresh clone.
+        """
+        places = ["*/specs", *(["reference/*/*.csv"] if or_reference else [])]
+        known = {path.parent.name for place in places for path in self.results.glob(place)}
+        if self.suite not in known:
+            found = f"; there is {', '.join(sorted(known))}" if known else ""
             raise UserError(
                 f"{self.results / self.suite}: no such suite{found}; "
                 f"run snakemake --configfile config/{self.suite}.yaml"

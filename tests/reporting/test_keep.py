@@ -1,6 +1,7 @@
 """Runs filed as the reference: what is written, what is read back, and what is refused."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -132,6 +133,18 @@ def test_a_figure_draws_the_reference_only_where_no_run_is_there(suite):
     assert panel() == ("digits, 2 seeds", [[pytest.approx(70)]])
     (suite / "results/s/figure2/hinge/metrics.json").unlink()
     assert panel() == ("digits, 2 seeds, reference", [[pytest.approx(80)]])
+
+
+def test_a_clone_without_runs_shows_the_reference(suite, capsys):
+    assert main(["keep", "s"]) == 0
+    shutil.rmtree(suite / "results/s")
+    assert main(["table", "figure2", "--suite", "s"]) == 0
+    assert main(["figure", "figure2", "--suite", "s"]) == 0
+    assert "80" in (suite / "reports/s/figure2.csv").read_text()
+    capsys.readouterr()
+    assert main(["table", "figure2", "--suite", "z"]) == 2
+    assert "there is s;" in capsys.readouterr().err
+    assert main(["status", "--suite", "s"]) == 2
 
 
 def test_what_was_kept_before_stays_as_long_as_its_settings_do(suite, capsys):
