@@ -1,5 +1,6 @@
 """Theorem 1: how exact the networks are, what they look like, and how they grow with the number of faces."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,7 @@ from nls.reporting.style import BLUE, RED
 
 
 def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
-    """Return one row a shape; lengths in diameters of the shape, times of this machine."""
+    """Return one row a shape and source; lengths in diameters of the shape, times of this machine."""
     notes = [
         "Errors are the largest |F| in diameters of the shape; so is the distance from the surface within which "
         "all wrong signs lie (0: there are none).",
@@ -28,16 +29,19 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         "signs there and the distance from the surface within which these lie.",
         "Seconds and evaluations a second are this machine's, on the threads of the suite's config.",
     ]
-    lines = [_line(record) for record in _complete(evidence)]
+    lines = [
+        _line(record, "here", _timing(record)) for record in _in_order(evidence.complete("universality"))
+    ]
+    lines += [_line(record, "reference", {}) for record in _in_order(evidence.reference("universality"))]
     return pd.DataFrame(lines), notes + missing_notes(evidence.missing("universality"))
 
 
 def figure(evidence: Evidence) -> Figure:
-    """Draw the exact zero level sets and, if there are bodies of three sizes or more, the growth with the faces."""
-    shown = _complete(evidence)
+    """Draw this machine's exact zero level sets, and how networks grow with the faces of three bodies or more."""
+    shown = _in_order(evidence.complete("universality"))
     bodies = [record for record in shown if record.spec["shape"].startswith("body-")]
     panels = len(shown) + 2 * (len(bodies) > 2)
-    columns = min(4, max(1, panels))
+    columns = min(6, max(1, panels))
     rows = -(-max(1, panels) // columns)
     picture, axes = plt.subplots(
         rows, columns, figsize=(3 * columns, 3.2 * rows), squeeze=False, layout="constrained"
@@ -47,24 +51,29 @@ def figure(evidence: Evidence) -> Figure:
     for axis, record in zip(axes.flat, shown, strict=False):
         _draw(axis, record)
     if len(bodies) > 2:
-        for axis, key, label in (
-            (axes.flat[len(shown)], "neurons", "neurons"),
-            (axes.flat[len(shown) + 1], "build_seconds", "seconds to build"),
+        seconds = [_timing(record)["build_seconds"] for record in bodies]
+        for axis, values, label in (
+            (axes.flat[len(shown)], [_numbers(record)["neurons"] for record in bodies], "neurons"),
+            (axes.flat[len(shown) + 1], seconds, "seconds to build"),
         ):
-            _draw_growth(axis, bodies, key, label)
+            _draw_growth(axis, [_numbers(record)["facets"] for record in bodies], values, label)
     return picture
 
 
-def _complete(evidence: Evidence) -> list[RunRecord]:
-    return sorted(evidence.complete("universality"), key=lambda record: _numbers(record)["facets"])
+def _in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
+    return sorted(records, key=lambda record: _numbers(record)["facets"])
 
 
 def _numbers(record: RunRecord) -> dict[str, Any]:
-    timing = read_json(record.directory / "timing.json")
-    return {**(record.metrics or {}), **timing}
+    assert record.metrics is not None
+    return record.metrics
 
 
-def _line(record: RunRecord) -> dict[str, Any]:
+def _timing(record: RunRecord) -> dict[str, float]:
+    return read_json(record.directory / "timing.json")
+
+
+def _line(record: RunRecord, source: str, timing: Mapping[str, float]) -> dict[str, Any]:
     numbers, resolutions = _numbers(record), record.spec["resolutions"]
     extracted = ", ".join(
         f"{numbers[f'extracted_components_{r}']} / {numbers[f'extracted_euler_number_{r}']} ({r})"
@@ -72,6 +81,7 @@ def _line(record: RunRecord) -> dict[str, Any]:
     )
     return {
         "shape": record.spec["shape"],
+        "source": source,
         "faces": numbers["facets"],
         "neurons": numbers["neurons"],
         "hidden layers": numbers["depth"],
@@ -88,8 +98,8 @@ def _line(record: RunRecord) -> dict[str, Any]:
         "walls (wrong, within)": f"{numbers['wall_points']} ({numbers['wall_errors']}, "
         f"{numbers['wall_error_distance']:.1e})",
         "extracted": extracted,
-        "seconds to build": round(numbers["build_seconds"], 2),
-        "evaluations a second": int(round(numbers["evaluations_per_second"], -3)),
+        "seconds to build": round(timing["build_seconds"], 2) if timing else None,
+        "evaluations a second": int(round(timing["evaluations_per_second"], -3)) if timing else None,
     }
 
 
@@ -112,11 +122,11 @@ def _draw(axis: Axes, record: RunRecord) -> None:
         axis.spines[:].set_visible(False)
 
 
-def _draw_growth(axis: Axes, bodies: list[RunRecord], key: str, label: str) -> None:
-    faces = np.array([_numbers(record)["facets"] for record in bodies], dtype=float)
-    values = np.array([_numbers(record)[key] for record in bodies], dtype=float)
+def _draw_growth(axis: Axes, faces: Sequence[int], values: Sequence[float], label: str) -> None:
     exponent, factor = np.polyfit(np.log(faces), np.log(values), 1)
     axis.loglog(faces, values, "o", color=RED)
-    axis.loglog(faces, np.exp(factor) * faces**exponent, color=BLUE)
+    axis.loglog(faces, np.exp(factor) * np.array(faces, dtype=float) ** exponent, color=BLUE)
     axis.set_title(f"{label}: faces to the power {exponent:.2f}")
+    axis.set_xticks(faces, [str(count) for count in faces], rotation=45)
+    axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axis.set_xlabel("faces of the body")
