@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nls.engine.files import write_text
+from nls.engine.finished import read_json
 from nls.errors import UserError
 from nls.reporting import figure2, table1, table2
 from nls.reporting.independent import ROWS
@@ -137,36 +138,47 @@ def sources(results: Path = RESULTS) -> pd.DataFrame:
 
 
 def not_run(results: Path = RESULTS) -> pd.DataFrame:
-    """Return the paper's rows that no reference has, with what others measured on the paper's own network."""
-    evidence = [Evidence(suite, results) for suite in _suites(results)]
-    classifiers = {table1.TrainedRow.of(run).key for suite in evidence for run in suite.reference("table1")}
-    surfaces = {
-        run.spec["name"]
-        for suite in evidence
-        for run in suite.reference("table2")
-        if run.spec["data"] == "faust"
-    }
+    """Return the paper's rows that were not run at its own length: what is known of them, and what they would cost.
+
+    Minutes are those of training on an H200, by its measured steps a second; of a row of Table 2 for all ten scans.
+    """
+    evidence, minutes = Evidence("paper", results), _h200_minutes(results)
+    classifiers = {table1.TrainedRow.of(run).key for run in evidence.reference("table1")}
+    surfaces = {run.spec["name"] for run in evidence.reference("table2")}
     lines = [
         {
-            "row": f"Table 1: {dataset} {network} {method}" + ("" if eps is None else f" {eps:g}"),
-            "paper": " / ".join(f"{value:.2f}" for value in table1.PAPER[dataset, network, method, eps]),
-            "published AutoAttack": f"{ROWS[key].autoattack:.2f}"
-            if (key := (dataset, network, method, eps)) in ROWS
-            else "",
+            "row": f"Table 1: {' '.join(key[:2])} {table1.row_label(key)}",
+            "paper": " / ".join(f"{value:.2f}" for value in figures),
+            "published AutoAttack": f"{ROWS[key].autoattack:.2f}" if key in ROWS else "",
+            "minutes on an H200": minutes.get(f"table1 {' '.join(key[:2])} {table1.row_label(key)}", ""),
         }
-        for dataset, network, method, eps in table1.PAPER
-        if (dataset, network, method, eps) not in classifiers
+        for key, figures in table1.PAPER.items()
+        if key not in classifiers
     ]
     lines += [
         {
             "row": f"Table 2: FAUST, {name}",
             "paper": " / ".join(f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in table2.PAPER[name]),
             "published AutoAttack": "",
+            # The suite's default is called levelset; the paper's network has a row of its own.
+            "minutes on an H200": minutes.get(
+                f"table2 {'levelset-paper' if name == 'levelset' else name}", ""
+            ),
         }
         for name in table2.PAPER
         if name not in surfaces
     ]
     return pd.DataFrame(lines)
+
+
+def _h200_minutes(results: Path) -> dict[str, str]:
+    """Return the minutes that each row of config/paper.yaml trains on an H200; the second run corrects the first."""
+    found: dict[str, str] = {}
+    for name in ("h200.json", "h200-ratios.json"):
+        path = results / "reference/benchmarks" / name
+        loops = read_json(path)["parts"]["suite"]["loops"] if path.exists() else []
+        found |= {loop["name"]: f"{60 * loop['hours']:.0f}" for loop in loops}
+    return found
 
 
 def _suites(results: Path) -> list[str]:

@@ -89,7 +89,7 @@ class TrainedRow:
     @property
     def label(self) -> str:
         """The method with its ε_train."""
-        return _label(self.key)
+        return row_label(self.key)
 
     @property
     def percents(self) -> dict[str, float]:
@@ -155,7 +155,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
             line[f"masking ({source})"] = ("†" if reasons else "") if seeds else None
             doubted = f", {len(reasons)} of {len(seeds)} seeds" if len(seeds) > 1 else ""
             doubts += [
-                f"{dataset} {network} {_label(key)} ({source}{doubted}): {reason}"
+                f"{dataset} {network} {row_label(key)} ({source}{doubted}): {reason}"
                 for reason in (reasons[0] if reasons else [])
             ]
         if any(len(seeds) > 1 for rows in sources.values() for seeds in rows.values()):
@@ -230,8 +230,8 @@ def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
                 compared.append(
                     Compared(
                         place={"dataset": ours[0], "network": ours[1]},
-                        ours=_label(ours),
-                        other=_label(other),
+                        ours=row_label(ours),
+                        other=row_label(other),
                         measure=name,
                         paper=round(PAPER[ours][column] - PAPER[other][column], 2) if known else None,
                         found={source: difference for source, difference in found.items() if difference},
@@ -326,7 +326,7 @@ def _draw(
     return figure
 
 
-def _label(key: Key) -> str:
+def row_label(key: Key) -> str:
     """Return the method with its ε_train."""
     _, _, method, eps = key
     return method if eps is None else f"{method} {eps:g}"
