@@ -69,7 +69,7 @@ class Training(Settings):
         0,
         ge=0,
         description="images held out of the training set, 50 or more; the epoch whose network withstands ten steps "
-        "of PGD on most of them is kept; 0: the last epoch is kept",
+        "of PGD on most of them is kept, of equal ones the most accurate, then the later; 0: the last epoch is kept",
     )
     augment: bool = Field(False, description="random crop with padding 4 and horizontal flip")
     train_images: int | None = Field(None, ge=1, description="random part of the training set; null: all")

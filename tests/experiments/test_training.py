@@ -71,6 +71,21 @@ def test_the_best_epoch_on_held_out_images_is_kept_and_travels_with_a_checkpoint
         assert torch.equal(result[1].bias, torch.tensor([-2.0, 2.0]))
 
 
+def test_of_epochs_that_withstand_no_attack_the_last_of_the_most_accurate_is_kept():
+    images = torch.tensor([[0.9, 0.9, 0.9, 0.9], [0.1, 0.1, 0.1, 0.1]]).reshape(2, 1, 2, 2)
+    model = network()
+    kept = KeptWeights(model, 0.0, (images, torch.tensor([0, 1])), 1.0, 0)
+    histories = []
+    for bias in (-3.7, -2.0, -2.5, -3.7):
+        with torch.no_grad():
+            model[1].weight.copy_(torch.tensor([[1.0] * 4, [-1.0] * 4]))
+            model[1].bias.copy_(torch.tensor([bias, -bias]))
+        histories.append(kept.end_epoch())
+    assert [one["held_out_robust_accuracy"] for one in histories] == [0, 0, 0, 0]
+    assert [one["held_out_accuracy"] for one in histories] == [0.5, 1, 1, 0.5]
+    assert torch.equal(kept.result()[1].bias, torch.tensor([-2.5, 2.5]))
+
+
 class Recording:
     """A method that notes which images it has seen."""
 
