@@ -145,15 +145,17 @@ def not_run(results: Path = RESULTS) -> pd.DataFrame:
     evidence, minutes = Evidence("paper", results), _h200_minutes(results)
     classifiers = {table1.TrainedRow.of(run).key for run in evidence.reference("table1")}
     surfaces = {run.spec["name"] for run in evidence.reference("table2")}
+    missing = {
+        f"{key[0]} {key[1]} {table1.row_label(key)}": key for key in table1.PAPER if key not in classifiers
+    }
     lines = [
         {
-            "row": f"Table 1: {' '.join(key[:2])} {table1.row_label(key)}",
-            "paper": " / ".join(f"{value:.2f}" for value in figures),
+            "row": f"Table 1: {name}",
+            "paper": " / ".join(f"{value:.2f}" for value in table1.PAPER[key]),
             "published AutoAttack": f"{ROWS[key].autoattack:.2f}" if key in ROWS else "",
-            "minutes on an H200": minutes.get(f"table1 {' '.join(key[:2])} {table1.row_label(key)}", ""),
+            "minutes on an H200": minutes.get(f"table1 {name}", ""),
         }
-        for key, figures in table1.PAPER.items()
-        if key not in classifiers
+        for name, key in missing.items()
     ]
     lines += [
         {

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nls.errors import UserError
-from nls.reporting import reproduction
+from nls.reporting import reproduction, table1, universality
 from nls.reporting.runs import RESULTS, Evidence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +46,17 @@ def test_what_was_not_run_has_its_cost_by_the_later_measurement():
     assert rows["Table 2: FAUST, levelset"] == f"{10 * 50_000 * 0.0667336769 / 60:.0f}"
     assert rows["Table 1: mnist convnet4a-linear-head madry 0.3"] == "24"
     assert all(rows)
+
+
+def test_what_is_kept_of_theorem_1_and_table_1_can_be_shown_without_runs():
+    frame, _ = universality.table(Evidence("paper", ROOT / RESULTS))
+    assert len(frame) == 15
+    assert set(frame["source"]) == {"reference"}
+    assert frame["faces"].is_monotonic_increasing
+    assert frame["seconds to build"].isna().all()
+    (axis,) = table1.accuracy_against_eps(Evidence("workstation", ROOT / RESULTS)).axes
+    assert axis.get_title() == "mnist, convnet4a-linear-head, reference"
+    assert "ours-linf 0.3" in [text.get_text() for text in axis.get_legend().get_texts()]
 
 
 def test_the_gains_of_figure_2_pair_the_seeds_of_all_runs():
