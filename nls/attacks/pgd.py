@@ -1,5 +1,6 @@
 """Projected gradient descent (Kurakin et al., 2017; Madry et al., 2018)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -188,6 +189,7 @@ def ascend(
     *,
     steps: int,
     step_size: float | Float[Tensor, "n *ones"],
+    fading: bool = False,
 ) -> Float[Tensor, "n *shape"]:
     """Climb ``loss`` by sign-gradient steps inside a box; the search of adversarial training.
 
@@ -198,14 +200,20 @@ def ascend(
         upper: largest pixel values.
         steps: sign-gradient steps, all of them taken.
         step_size: length of a step in L∞, one or one a point.
+        fading: step k is shorter by the factor ``(1 + cos(πk/steps))/2``. Large first steps and small last ones end
+            higher than as many equal ones.
     """
     points = start.detach().clone()
+    counted = torch.arange(steps, device=points.device)
+    shares = ((1 + torch.cos(math.pi / steps * counted)) / 2 if fading else torch.ones_like(counted)).to(points)
+    step = counted[:1].clone()
 
     def advance() -> None:
         with torch.enable_grad():
             here = points.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(loss(here).sum(), here)
-        torch.clamp(points + step_size * gradient.sign(), lower, upper, out=points)
+        torch.clamp(points + step_size * shares[step] * gradient.sign(), lower, upper, out=points)
+        step.add_(1)
 
     Repeated(advance, points.device)(steps)
     return points

@@ -123,8 +123,9 @@ def climbed_in_box(
     *,
     steps: int,
     step_size: float | Float[Tensor, "*n_1_1_1"],
+    fading: bool = False,
 ) -> Float[Tensor, "n c h w"]:
     """Climb ``loss`` by :func:`nls.attacks.ascend` from uniform starts in the :func:`box` around the images."""
     lower, upper = box(images, radius)
     start = uniform_in(lower, upper, generator)
-    return ascend(loss, start, lower, upper, steps=steps, step_size=step_size)
+    return ascend(loss, start, lower, upper, steps=steps, step_size=step_size, fading=fading)

@@ -45,6 +45,7 @@ class DistanceInLinf:
         level: m, in logits.
         steps: sign-gradient steps of the search, from a uniform start, on the network in evaluation mode.
         step_size: in pixel values; it shrinks with ε during the warm-up.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         warm_up_epochs: epochs over which ε and ε' grow from 0.
         root_iterations: the most iterations of false position.
     """
@@ -55,6 +56,7 @@ class DistanceInLinf:
     level: NotNegative = 3
     steps: Count = 40
     step_size: StepSize = 0.01
+    fading_steps: bool = False
     warm_up_epochs: NotNegative = 0
     root_iterations: Count = 4
 
@@ -79,6 +81,7 @@ class DistanceInLinf:
                 moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
+                fading=self.fading_steps,
             )
             with torch.no_grad():
                 inside, end_values = field(images, labels), field(ends, labels)

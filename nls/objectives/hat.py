@@ -30,6 +30,7 @@ class HAT:
         reach: h.
         steps: sign-gradient steps of the search.
         step_size: in pixel values; it shrinks with ε during the warm-up.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
 
     Raises:
@@ -45,10 +46,12 @@ class HAT:
         reach: NotNegative = 2.0,
         steps: Count = 10,
         step_size: StepSize = 0.007,
+        fading_steps: bool = False,
         warm_up_epochs: NotNegative = 0,
     ) -> None:
         self.eps, self.beta, self.gamma, self.reach = eps, beta, gamma, reach
-        self.steps, self.step_size, self.warm_up_epochs = steps, step_size, warm_up_epochs
+        self.steps, self.step_size, self.fading_steps = steps, step_size, fading_steps
+        self.warm_up_epochs = warm_up_epochs
         self._file = Path(helper)
         self._helper: nn.Module | None = None
 
@@ -62,7 +65,13 @@ class HAT:
         """Return the loss of a batch."""
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
         adversarial = farthest_in_divergence(
-            model, images, self.eps * share, self.steps, self.step_size * share, moment.generator
+            model,
+            images,
+            self.eps * share,
+            moment.generator,
+            steps=self.steps,
+            step_size=self.step_size * share,
+            fading=self.fading_steps,
         )
         with torch.no_grad():
             helped = self._helper_like(model)(adversarial).argmax(dim=1)

@@ -21,12 +21,14 @@ class Madry:
         eps: radius in pixel values.
         steps: of PGD.
         step_size: of PGD, in pixel values; it shrinks with ε during the warm-up.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
     eps: Radius
     steps: Count = 40
     step_size: StepSize = 0.01
+    fading_steps: bool = False
     warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -46,5 +48,6 @@ class Madry:
                 moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
+                fading=self.fading_steps,
             )
         return functional.cross_entropy(model(adversarial), labels)

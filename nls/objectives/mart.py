@@ -29,6 +29,7 @@ class MART:
         beta: weight of the divergence; 5 or 6 in the release.
         steps: sign-gradient steps of the search.
         step_size: in pixel values; it shrinks with ε during the warm-up.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
@@ -36,6 +37,7 @@ class MART:
     beta: NotNegative = 5
     steps: Count = 40
     step_size: StepSize = 0.01
+    fading_steps: bool = False
     warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -59,6 +61,7 @@ class MART:
                 upper,
                 steps=self.steps,
                 step_size=self.step_size * share,
+                fading=self.fading_steps,
             )
         natural, other = model(images), model(adversarial)
         unsure = 1 - natural.softmax(dim=1).gather(1, labels[:, None])[:, 0]

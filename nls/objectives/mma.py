@@ -28,12 +28,14 @@ class MMA:
         eps_max: largest distance that is worked for, in pixel values.
         steps: sign-gradient steps of the search, and the most iterations of false position.
         step_size: in pixel values; it shrinks with ``eps_max`` during the warm-up.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         warm_up_epochs: epochs over which ``eps_max`` grows from 0; none in the paper.
     """
 
     eps_max: Radius
     steps: Count = 40
     step_size: StepSize = 0.01
+    fading_steps: bool = False
     warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -54,6 +56,7 @@ class MMA:
                 moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
+                fading=self.fading_steps,
             )
             with torch.no_grad():
                 margins, end_margins = field(images, labels), field(ends, labels)

@@ -41,6 +41,7 @@ class OuterLevel:
         level: m, in logits.
         steps: sign-gradient steps of the search, from a uniform start, on the network in evaluation mode.
         step_size: in pixel values; it shrinks with ε during the warm-up.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         warm_up_epochs: epochs over which ε grows from 0.
     """
 
@@ -48,6 +49,7 @@ class OuterLevel:
     level: NotNegative = 3
     steps: Count = 40
     step_size: StepSize = 0.01
+    fading_steps: bool = False
     warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -67,5 +69,6 @@ class OuterLevel:
                 moment.generator,
                 steps=self.steps,
                 step_size=self.step_size * share,
+                fading=self.fading_steps,
             )
         return functional.softplus(self.level - soft_class_margin(model(ends), labels, 1.0)).mean()

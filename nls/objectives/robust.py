@@ -66,6 +66,7 @@ class RobustLevelSets:
         weight_correct: λ of correct samples; it is 1 for wrong ones.
         steps: sign-gradient steps of the search, and the most iterations of false position.
         step_size: of wrong samples, in pixel values; that of correct ones is scaled by ε_correct / ``eps_attack``.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         eps_attack: radius of the attacks that are feared.
         eps_start: ε_correct at the start of the warm-up.
         warm_up_epochs: epochs over which ε_correct grows to its value.
@@ -80,6 +81,7 @@ class RobustLevelSets:
     weight_correct: NotNegative = 1
     steps: Count = 40
     step_size: StepSize = 0.01
+    fading_steps: bool = False
     eps_start: Radius = 0.001
     warm_up_epochs: NotNegative = 0
     root_tolerance: Positive = 0.1
@@ -149,6 +151,7 @@ class RobustLevelSets:
                 generator,
                 steps=self.steps,
                 step_size=self.step_size * torch.where(column, eps_correct / self.eps_attack, 1.0),
+                fading=self.fading_steps,
             )
             with torch.no_grad():
                 end_margins = field(ends, labels)

@@ -23,6 +23,7 @@ class Trades:
         beta: weight of the divergence.
         steps: sign-gradient steps of the search.
         step_size: in pixel values; it shrinks with ε during the warm-up.
+        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
@@ -30,6 +31,7 @@ class Trades:
     beta: NotNegative
     steps: Count = 40
     step_size: StepSize = 0.01
+    fading_steps: bool = False
     warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -42,7 +44,13 @@ class Trades:
         """Return the loss of a batch."""
         share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
         adversarial = farthest_in_divergence(
-            model, images, self.eps * share, self.steps, self.step_size * share, moment.generator
+            model,
+            images,
+            self.eps * share,
+            moment.generator,
+            steps=self.steps,
+            step_size=self.step_size * share,
+            fading=self.fading_steps,
         )
         natural = model(images)
         robust = divergence(natural, model(adversarial)).mean()
@@ -53,9 +61,11 @@ def farthest_in_divergence(
     model: nn.Module,
     images: Float[Tensor, "n c h w"],
     eps: float | Tensor,
+    generator: torch.Generator,
+    *,
     steps: int,
     step_size: float | Tensor,
-    generator: torch.Generator,
+    fading: bool,
 ) -> Float[Tensor, "n c h w"]:
     """Search within ``eps`` (L∞, pixel values) what the network, in evaluation mode, answers least as the images.
 
@@ -73,6 +83,7 @@ def farthest_in_divergence(
             upper,
             steps=steps,
             step_size=step_size,
+            fading=fading,
         )
 
 

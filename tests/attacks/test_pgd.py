@@ -177,6 +177,15 @@ def test_ascend_takes_a_step_size_for_each_point():
     torch.testing.assert_close(ends, torch.tensor([[0.52] * 3, [0.65] * 3]))
 
 
+def test_fading_steps_fall_as_half_a_cosine():
+    start, sizes = torch.full((2, 3), 0.5, dtype=torch.float64), torch.tensor([[0.01], [0.02]])
+    ends = ascend(
+        lambda points: points.sum(dim=1), start, start - 1, start + 1, steps=3, step_size=sizes, fading=True
+    )
+    # (1 + cos(πk/3))/2 is 1, 3/4, 1/4.
+    torch.testing.assert_close(ends, torch.tensor([[0.52] * 3, [0.54] * 3], dtype=torch.float64), atol=1e-8, rtol=0)
+
+
 def test_the_model_is_left_as_it_was():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     model[1].eval()

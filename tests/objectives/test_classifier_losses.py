@@ -231,6 +231,25 @@ def test_later_methods_warm_up_as_a_smaller_eps(name, epsilon, binary, tmp_path,
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["madry", "trades", "ours", "mma", "mart", "hat", "ours-level", "ours-linf"]
+)
+def test_fading_steps_reach_the_search_of_every_method(name, binary, tmp_path, monkeypatch):
+    model, images, labels = binary
+    monkeypatch.chdir(tmp_path)
+    torch.save(model.state_dict(), "helper.pt")
+
+    def loss(size, fading):
+        settings = SETTINGS[name] | {"steps": 2, "step_size": size, "fading_steps": fading}
+        return make_method(name, settings)(model, images, labels, moment())
+
+    # On a linear model both steps have one direction: 1 + 1/2 of the size are two steps of 3/4.
+    for size in (0.04, 0.2):
+        torch.testing.assert_close(loss(size, True), loss(0.75 * size, False))
+    # The point of MMA is the same if both searches cross the boundary.
+    assert any(abs(loss(size, True) - loss(size, False)) > 1e-5 for size in (0.04, 0.2))
+
+
 def test_large_margin_is_the_distance_of_a_linear_model(binary):
     model, images, labels = binary
     difference = (model[1].weight[0] - model[1].weight[1]).detach()
