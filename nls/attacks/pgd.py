@@ -205,7 +205,9 @@ def ascend(
     """
     points = start.detach().clone()
     counted = torch.arange(steps, device=points.device)
-    shares = ((1 + torch.cos(math.pi / steps * counted)) / 2 if fading else torch.ones_like(counted)).to(points)
+    shares = ((1 + torch.cos(math.pi / steps * counted)) / 2 if fading else torch.ones_like(counted)).to(
+        points
+    )
     step = counted[:1].clone()
 
     def advance() -> None:

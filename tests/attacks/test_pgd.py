@@ -183,7 +183,9 @@ def test_fading_steps_fall_as_half_a_cosine():
         lambda points: points.sum(dim=1), start, start - 1, start + 1, steps=3, step_size=sizes, fading=True
     )
     # (1 + cos(πk/3))/2 is 1, 3/4, 1/4.
-    torch.testing.assert_close(ends, torch.tensor([[0.52] * 3, [0.54] * 3], dtype=torch.float64), atol=1e-8, rtol=0)
+    torch.testing.assert_close(
+        ends, torch.tensor([[0.52] * 3, [0.54] * 3], dtype=torch.float64), atol=1e-8, rtol=0
+    )
 
 
 def test_the_model_is_left_as_it_was():

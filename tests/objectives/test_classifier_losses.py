@@ -231,9 +231,7 @@ def test_later_methods_warm_up_as_a_smaller_eps(name, epsilon, binary, tmp_path,
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["madry", "trades", "ours", "mma", "mart", "hat", "ours-level", "ours-linf"]
-)
+@pytest.mark.parametrize("name", ["madry", "trades", "ours", "mma", "mart", "hat", "ours-level", "ours-linf"])
 def test_fading_steps_reach_the_search_of_every_method(name, binary, tmp_path, monkeypatch):
     model, images, labels = binary
     monkeypatch.chdir(tmp_path)
