@@ -8,9 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.attacks import under_attack
-from nls.levelset import SampleNetwork, as_column, false_position, soft_class_margin, values_and_jacobian
+from nls.levelset import (
+    SampleNetwork,
+    as_column,
+    evaluation_mode,
+    false_position,
+    soft_class_margin,
+    values_and_jacobian,
+)
 from nls.objectives.base import Moment, climbed_in_box, warmed_up
-from nls.objectives.settings import Count, NotNegative, Radius, StepSize
+from nls.objectives.settings import Count, NotNegative, Positive, Radius, StepSize
 
 # A boundary point is sharp enough at this φ: the sample network's own step closes the rest.
 SHARP = 1e-2
@@ -34,15 +41,22 @@ class DistanceInLinf:
     A network cannot lower the second term by steeper logits, which is all that the first one asks for where it is
     nearly met; and the first one holds where a linearisation says nothing.
 
+    Nothing in these terms holds the scale of the logits, which grow in training until the softmax of many samples is
+    exactly 1 in float32: then the gradient of the cross-entropy vanishes there, as in a network that hides its
+    boundary. With a ceiling M the loss has ``mean softplus(φ(x; θ) − M)`` as well. So the sample itself is asked to
+    lie between two level sets: inside S_m, by the first term, and outside S_M.
+
     Under batch normalisation the points of each term are a batch of their own, of one kind, and the distance at θ₀
     is that of the network in evaluation mode, which the search and an attack see; the training mode, whose margins
-    differ, gives its derivative only.
+    differ, gives its derivative only. The ceiling's margins are those of the evaluation mode, so that the samples
+    themselves do not enter the statistics.
 
     Attributes:
         eps: ε, in pixel values.
         wanted: ε', in pixel values.
         weight: λ, per unit of pixel values.
         level: m, in logits.
+        ceiling: M, in logits; None for none.
         steps: sign-gradient steps of the search, from a uniform start, on the network in evaluation mode.
         step_size: in pixel values; it shrinks with ε during the warm-up.
         fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
@@ -54,6 +68,7 @@ class DistanceInLinf:
     wanted: Radius
     weight: NotNegative = 30
     level: NotNegative = 3
+    ceiling: Positive | None = None
     steps: Count = 40
     step_size: StepSize = 0.01
     fading_steps: bool = False
@@ -107,7 +122,11 @@ class DistanceInLinf:
         samples = SampleNetwork(evaluated, points, levels, jacobian, norm="linf")()
         away = signed_distance(images, points, samples, jacobian)
         short = torch.where(inside > 0, self.wanted * share - away, 0.0).clamp_min(0)
-        return outer + self.weight * short.mean()
+        loss = outer + self.weight * short.mean()
+        if self.ceiling is None:
+            return loss
+        with evaluation_mode(model):
+            return loss + functional.softplus(field(images, labels) - self.ceiling).mean()
 
 
 def signed_distance(
