@@ -11,7 +11,7 @@ import trimesh
 import yaml
 
 from benchmarks import __main__ as command
-from benchmarks import attacks, few_images, page, resolution, surfaces, universality
+from benchmarks import attacks, few_images, gradients, page, resolution, surfaces, universality
 from benchmarks.inputs import scan
 from benchmarks.rows import Growth, Row, exponent, growth_of, operations, peak_megabytes
 from nls.experiments.table2 import Spec
@@ -153,3 +153,14 @@ def test_a_run_is_meshed_again_at_every_resolution(tmp_path, monkeypatch):
     ]
     assert found[0].chamfer_l2 > found[1].chamfer_l2
     assert found[2].chamfer_l2 > found[3].chamfer_l2
+
+
+def test_passes_of_a_network_are_counted_image_by_image():
+    network, counted = torch.nn.Linear(2, 2), gradients.Passes()
+    counted.watch(network)
+    points = torch.zeros(5, 2, requires_grad=True)
+    with torch.no_grad():
+        network(points)
+    torch.autograd.grad(network(points).sum(), points)
+    network(points[:3])
+    assert (counted.forward, counted.backward) == (13, 5)

@@ -1,0 +1,93 @@
+"""How many forward passes and gradients of an image a training step of each method takes.
+
+    python -m benchmarks.gradients [--suite beyond_mini]
+
+Every method of the suite's MNIST rows trains the network of its row, with its settings, on scikit-learn's digits at
+28 × 28 for 60 batches of 64, ε at its full size. The last 20 are counted: some methods look for roots, or leave out
+samples, so that the count depends on the network. HAT's helper, another network, is not counted. Prints a Markdown
+table.
+"""
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import inputs
+from nls.engine.yaml_files import read_yaml
+from nls.experiments.suite import load_suite
+from nls.experiments.table1 import Row
+from nls.networks.classifiers import build_classifier
+from nls.objectives.base import Moment
+from nls.objectives.classifiers import make_method
+
+CONFIGS = Path(__file__).parents[1] / "config"
+BATCH, STEPS, COUNTED = 64, 60, 20
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Passes:
+    """Images that have gone through a network, forwards and backwards."""
+
+    forward: int = 0
+    backward: int = 0
+
+    def watch(self, network: nn.Module) -> None:
+        """Count from now on."""
+        network.register_forward_hook(self._seen)
+
+    def _seen(self, module: nn.Module, given: tuple[Tensor], logits: Tensor) -> None:
+        self.forward += len(logits)
+        if logits.requires_grad:
+            logits.register_hook(self._back)
+
+    def _back(self, gradient: Tensor) -> None:
+        self.backward += len(gradient)
+
+
+def passes_of(row: Row) -> Passes:
+    """Return the passes of the last steps of a short training."""
+    torch.manual_seed(0)
+    network = build_classifier(row.network, 1, 28, 10)
+    x, y = inputs.images(CPU)
+    optimizer = torch.optim.Adam(network.parameters(), row.training.learning_rate)
+    counted, draws = Passes(), torch.Generator().manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        helper = Path(folder) / "helper.pt"
+        torch.save(inputs.classifier(CPU).state_dict(), helper)
+        method = make_method(row.method, row.settings | ({"helper": str(helper)} if row.helper else {}))
+        for step in range(STEPS):
+            if step == STEPS - COUNTED:
+                counted.watch(network)
+            rows = torch.arange(BATCH * step, BATCH * (step + 1)) % len(x)
+            optimizer.zero_grad()
+            # An epoch far beyond every warm-up.
+            method(network, x[rows], y[rows], Moment(1000.0, draws)).backward()
+            optimizer.step()
+    return counted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gradients", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--suite", default="beyond_mini")
+    config = CONFIGS / f"{parser.parse_args().suite}.yaml"
+    rows = {
+        f"{spec.row.method} {spec.row.variant or ''}".strip(): spec.row
+        for spec in load_suite(read_yaml(config), str(config)).specs["table1"]
+        if spec.row.dataset == "mnist"
+    }
+    print("| method | forward passes | gradients |\n| --- | --- | --- |")
+    for name, row in rows.items():
+        found = passes_of(row)
+        images = BATCH * COUNTED
+        print(f"| {name} | {found.forward / images:.1f} | {found.backward / images:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
