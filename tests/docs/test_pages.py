@@ -160,6 +160,18 @@ def test_the_ablation_is_what_the_reference_holds():
         assert f"| {' | '.join(cells)} |" in page, f"docs/beyond.md should have the row {cells}"
 
 
+def test_the_comparison_of_three_seeds_is_what_the_reference_holds():
+    frame, _ = table1.table(Evidence("beyond_mini", ROOT / "results"))
+    page = (ROOT / "docs/beyond.md").read_text()
+    there = frame[frame["min (reference)"].notna()]
+    assert len(there) == len(re.findall(r"^\| `.*± .* \|$", page, re.MULTILINE))
+    for _, row in there.iterrows():
+        assert row["seeds (reference)"] == 3
+        name = f"`{row['method']}`" if pd.isna(row["eps_train"]) else f"`{row['method']}` {row['eps_train']}"
+        cells = [str(row[f"{column} (reference)"]) for column in ("clean", "pgd-margin", "autoattack", "min")]
+        assert f"| {' | '.join([name, *cells])} |" in page, f"docs/beyond.md should have the row {name} {cells}"
+
+
 # Rows of docs/reproduction.md, how many and what, as the reference in git has them.
 TABLES = {
     "workstation": (table1, 7, ["clean", "pgd-xent", "pgd-margin", "autoattack", "min"]),
