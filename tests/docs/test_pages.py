@@ -169,7 +169,9 @@ def test_the_comparison_of_three_seeds_is_what_the_reference_holds():
         assert row["seeds (reference)"] == 3
         name = f"`{row['method']}`" if pd.isna(row["eps_train"]) else f"`{row['method']}` {row['eps_train']}"
         cells = [str(row[f"{column} (reference)"]) for column in ("clean", "pgd-margin", "autoattack", "min")]
-        assert f"| {' | '.join([name, *cells])} |" in page, f"docs/beyond.md should have the row {name} {cells}"
+        assert f"| {' | '.join([name, *cells])} |" in page, (
+            f"docs/beyond.md should have the row {name} {cells}"
+        )
 
 
 # Rows of docs/reproduction.md, how many and what, as the reference in git has them.
