@@ -164,7 +164,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     # Whole numbers stay whole beside cells that are empty.
-    frame = frame.astype({name: "Int64" for name in frame if str(name).startswith("images (")})
+    counts = {name: "Int64" for name in frame if str(name).startswith(("images (", "seeds ("))}
+    frame = frame.astype(counts)
     notes = [FLAG, *doubts] if doubts else []
     notes += claim_notes("table1", _comparisons(sources))
     notes += [

@@ -245,6 +245,8 @@ def test_seeds_give_means_deviations_intervals_and_verdicts(seeded):
     assert str(rows.loc["ours", "pgd-xent (here)"]) == "63.00 ± 2.65"
     assert rows.loc["mma", "pgd-xent (here)"] == 70.0
     assert list(rows["seeds (here)"]) == [3, 3, 1]
+    # So that three seeds are 3, not 3.00, beside a row that was not run.
+    assert frame["seeds (here)"].dtype == "Int64"
     claims = [note for note in notes if note.startswith("claim: ")]
     assert len(claims) == 2
     # 10, 9 and 11 points: 10 ± 4.303 · 1 / √3.
