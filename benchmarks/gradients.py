@@ -58,10 +58,12 @@ def passes_of(row: Row) -> Passes:
     x, y = inputs.images(CPU)
     optimizer = torch.optim.Adam(network.parameters(), row.training.learning_rate)
     counted, draws = Passes(), torch.Generator().manual_seed(0)
+    settings = dict(row.settings)
     with tempfile.TemporaryDirectory() as folder:
-        helper = Path(folder) / "helper.pt"
-        torch.save(inputs.classifier(CPU).state_dict(), helper)
-        method = make_method(row.method, row.settings | ({"helper": str(helper)} if row.helper else {}))
+        if row.helper:
+            settings["helper"] = f"{folder}/helper.pt"
+            torch.save(inputs.classifier(CPU).state_dict(), settings["helper"])
+        method = make_method(row.method, settings)
         for step in range(STEPS):
             if step == STEPS - COUNTED:
                 counted.watch(network)
