@@ -4,7 +4,7 @@ Each is the search and the loss of ``nls.objectives.outer_level`` with one thing
 what came of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from nls.levelset import (
     soft_class_margin,
     values_and_jacobian,
 )
-from nls.objectives.base import Moment, box, climbed_in_box, uniform_in, warmed_up
+from nls.objectives.base import Moment
+from nls.objectives.search import BoxSearch, box, uniform_in
 
 
 def field(model: nn.Module, points: Tensor, labels: Tensor) -> Tensor:
@@ -26,17 +27,14 @@ def field(model: nn.Module, points: Tensor, labels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Search:
-    """A search as that of ``ours-level``; the attributes are its own."""
+class _Variant(BoxSearch):
+    """A search and a loss as those of ``ours-level``; the attributes are its own."""
 
     eps: float
     level: float = 0
-    steps: int = 40
-    step_size: float = 0.01
-    warm_up_epochs: float = 0
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
-        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        share = self.grown(moment)
         with under_attack(model):
             ends = self._search(model, images, labels, moment, share)
         return self._loss(model, images, labels, ends, share)
@@ -44,13 +42,12 @@ class _Search:
     def _search(
         self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
     ) -> Tensor:
-        return climbed_in_box(
+        return self.climb(
             lambda points: -field(model, points, labels),
             images,
             self.eps * share,
             moment.generator,
-            steps=self.steps,
-            step_size=self.step_size * share,
+            scale=share,
         )
 
     def _loss(self, model: nn.Module, images: Tensor, labels: Tensor, ends: Tensor, share: float) -> Tensor:
@@ -58,7 +55,7 @@ class _Search:
 
 
 @dataclass(frozen=True)
-class Speed(_Search):
+class Speed(_Variant):
     """The weight of Eq. 12 in L∞, ``1/‖D_xφ‖₁``, left in: every level set moves by its own speed.
 
     The weights of a batch are scaled to a harmonic mean of one, so that steep fields do not stop the training.
@@ -74,7 +71,7 @@ class Speed(_Search):
 
 
 @dataclass(frozen=True)
-class Reach(_Search):
+class Reach(_Variant):
     """A radius for every sample: where half a search stays in its class, the rest goes on to ``reach``."""
 
     reach: float = 0.4
@@ -97,7 +94,7 @@ class Reach(_Search):
 
 
 @dataclass(frozen=True)
-class Pieces(_Search):
+class Pieces(_Variant):
     """The boundary of class y is made of pieces ``f_y = f_k``: each search goes for one k, drawn by the logits."""
 
     temperature: float = 3
@@ -113,31 +110,30 @@ class Pieces(_Search):
             logits = model(points)
             return (logits.gather(1, piece) - logits.gather(1, labels[:, None]))[:, 0]
 
-        return climbed_in_box(
+        return self.climb(
             towards,
             images,
             self.eps * share,
             moment.generator,
-            steps=self.steps,
-            step_size=self.step_size * share,
+            scale=share,
         )
 
 
 @dataclass(frozen=True)
-class Nearest(_Search):
+class Nearest(_Variant):
     """Two searches of half the steps, and the lower of the two ends."""
 
     def _search(
         self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
     ) -> Tensor:
         twice, answers = torch.cat([images, images]), torch.cat([labels, labels])
-        ends = climbed_in_box(
+        half = replace(self, steps=self.steps // 2)
+        ends = half.climb(
             lambda points: -field(model, points, answers),
             twice,
             self.eps * share,
             moment.generator,
-            steps=self.steps // 2,
-            step_size=2 * self.step_size * share,
+            scale=2 * share,
         )
         with torch.no_grad():
             first, second = field(model, ends, answers).chunk(2)

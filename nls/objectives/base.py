@@ -1,6 +1,5 @@
-"""What training hands to a loss of a classifier, and what robust losses share."""
+"""What training hands to a loss of a classifier, and what it asks of one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from nls.attacks import ascend
 from nls.engine.user_code import described
 from nls.errors import UserError
 from nls.levelset import rows_where
@@ -98,34 +96,3 @@ def warmed_up(
             else end
         )
     return end if epoch >= epochs else start + (end - start) * epoch / epochs
-
-
-def box(
-    images: Float[Tensor, "n c h w"], radius: float | Float[Tensor, "*n_1_1_1"]
-) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
-    """Return the least and the largest pixel values within ``radius`` of the images and in [0, 1]."""
-    return (images - radius).clamp_min(0), (images + radius).clamp_max(1)
-
-
-def uniform_in(
-    lower: Float[Tensor, "*shape"], upper: Float[Tensor, "*shape"], generator: torch.Generator
-) -> Float[Tensor, "*shape"]:
-    """Draw uniformly between two bounds."""
-    share = torch.rand(lower.shape, generator=generator, device=lower.device, dtype=lower.dtype)
-    return torch.lerp(lower, upper, share)
-
-
-def climbed_in_box(
-    loss: Callable[[Tensor], Tensor],
-    images: Float[Tensor, "n c h w"],
-    radius: float | Float[Tensor, "*n_1_1_1"],
-    generator: torch.Generator,
-    *,
-    steps: int,
-    step_size: float | Float[Tensor, "*n_1_1_1"],
-    fading: bool = False,
-) -> Float[Tensor, "n c h w"]:
-    """Climb ``loss`` by :func:`nls.attacks.ascend` from uniform starts in the :func:`box` around the images."""
-    lower, upper = box(images, radius)
-    start = uniform_in(lower, upper, generator)
-    return ascend(loss, start, lower, upper, steps=steps, step_size=step_size, fading=fading)

@@ -16,15 +16,16 @@ from nls.levelset import (
     soft_class_margin,
     values_and_jacobian,
 )
-from nls.objectives.base import Moment, climbed_in_box, warmed_up
-from nls.objectives.settings import Count, NotNegative, Positive, Radius, StepSize
+from nls.objectives.base import Moment
+from nls.objectives.search import BoxSearch
+from nls.objectives.settings import Count, NotNegative, Positive, Radius
 
 # A boundary point is sharp enough at this φ: the sample network's own step closes the rest.
 SHARP = 1e-2
 
 
 @dataclass(frozen=True)
-class DistanceInLinf:
+class DistanceInLinf(BoxSearch):
     """``mean softplus(m − φ(x'; θ)) + λ/N Σ max(0, ε' − d(x, p(θ)))``, the sum over samples inside their class.
 
     ``φ = f_y − log Σ_{k≠y} exp f_k``; x' is its least value found in the box of radius ε. The first term is that of
@@ -51,16 +52,15 @@ class DistanceInLinf:
     differ, gives its derivative only. The ceiling's margins are those of the evaluation mode, so that the samples
     themselves do not enter the statistics.
 
+    The search starts anywhere in the box, on the network in evaluation mode; its settings are those of
+    :class:`~nls.objectives.search.BoxSearch`, and ε' grows with ε.
+
     Attributes:
         eps: ε, in pixel values.
         wanted: ε', in pixel values.
         weight: λ, per unit of pixel values.
         level: m, in logits.
         ceiling: M, in logits; None for none.
-        steps: sign-gradient steps of the search, from a uniform start, on the network in evaluation mode.
-        step_size: in pixel values; it shrinks with ε during the warm-up.
-        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
-        warm_up_epochs: epochs over which ε and ε' grow from 0.
         root_iterations: the most iterations of false position.
     """
 
@@ -69,10 +69,6 @@ class DistanceInLinf:
     weight: NotNegative = 30
     level: NotNegative = 3
     ceiling: Positive | None = None
-    steps: Count = 40
-    step_size: StepSize = 0.01
-    fading_steps: bool = False
-    warm_up_epochs: NotNegative = 0
     root_iterations: Count = 4
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -83,20 +79,18 @@ class DistanceInLinf:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
-        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        share = self.grown(moment)
 
         def field(points: Tensor, *context: Tensor) -> Tensor:
             return soft_class_margin(model(points), context[0], 1.0)
 
         with under_attack(model):
-            ends = climbed_in_box(
+            ends = self.climb(
                 lambda points: -field(points, labels),
                 images,
                 self.eps * share,
                 moment.generator,
-                steps=self.steps,
-                step_size=self.step_size * share,
-                fading=self.fading_steps,
+                scale=share,
             )
             with torch.no_grad():
                 inside, end_values = field(images, labels), field(ends, labels)

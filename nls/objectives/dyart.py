@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from nls.attacks import nearest_beyond, under_attack
 from nls.levelset import soft_class_margin, values_and_jacobian
-from nls.objectives.base import Moment, box, rows_to_train_on, uniform_in
+from nls.objectives.base import Moment, rows_to_train_on
+from nls.objectives.search import box, uniform_in
 from nls.objectives.settings import Count, NotNegative, Positive, Radius
 
 

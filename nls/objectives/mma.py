@@ -9,12 +9,13 @@ from torch.nn import functional
 
 from nls.attacks import under_attack
 from nls.levelset import ClassMargin, false_position
-from nls.objectives.base import Moment, climbed_in_box, has_batch_normalisation, rows_to_train_on, warmed_up
-from nls.objectives.settings import Count, NotNegative, Radius, StepSize
+from nls.objectives.base import Moment, has_batch_normalisation, rows_to_train_on
+from nls.objectives.search import BoxSearch
+from nls.objectives.settings import Radius
 
 
 @dataclass(frozen=True)
-class MMA:
+class MMA(BoxSearch):
     """``⅓ mean CE(x) + ⅔ mean L`` with ``L = CE(x)`` for wrong samples and ``CE(x + δ*)`` for correct ones.
 
     ``x + δ*`` is the boundary point found on the way to the end of a PGD search on the margin within ``eps_max``;
@@ -22,21 +23,15 @@ class MMA:
     is ascending the distance to it, which is what Eq. 12 does through its sample network.
 
     The original keeps a radius for every training image from epoch to epoch, starting from the last distance
-    found; here every search has the radius ``eps_max``.
+    found; here every search has the radius ``eps_max``, and false position takes at most as many iterations as the
+    search has steps. The search's settings are those of :class:`~nls.objectives.search.BoxSearch`; the paper has no
+    warm-up.
 
     Attributes:
         eps_max: largest distance that is worked for, in pixel values.
-        steps: sign-gradient steps of the search, and the most iterations of false position.
-        step_size: in pixel values; it shrinks with ``eps_max`` during the warm-up.
-        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
-        warm_up_epochs: epochs over which ``eps_max`` grows from 0; none in the paper.
     """
 
     eps_max: Radius
-    steps: Count = 40
-    step_size: StepSize = 0.01
-    fading_steps: bool = False
-    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: unless rows are taken out of the batch."""
@@ -46,17 +41,15 @@ class MMA:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
-        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        share = self.grown(moment)
         field = ClassMargin(model)
         with under_attack(model):
-            ends = climbed_in_box(
+            ends = self.climb(
                 lambda points: -field(points, labels),
                 images,
                 self.eps_max * share,
                 moment.generator,
-                steps=self.steps,
-                step_size=self.step_size * share,
-                fading=self.fading_steps,
+                scale=share,
             )
             with torch.no_grad():
                 margins, end_margins = field(images, labels), field(ends, labels)

@@ -8,12 +8,13 @@ from torch.nn import functional
 
 from nls.attacks import under_attack
 from nls.levelset import soft_class_margin
-from nls.objectives.base import Moment, climbed_in_box, warmed_up
-from nls.objectives.settings import Count, NotNegative, Radius, StepSize
+from nls.objectives.base import Moment
+from nls.objectives.search import BoxSearch
+from nls.objectives.settings import NotNegative, Radius
 
 
 @dataclass(frozen=True)
-class OuterLevel:
+class OuterLevel(BoxSearch):
     """``mean softplus(m − φ(x'; θ))`` with x' the least ``φ = f_y − log Σ_{k≠y} exp f_k`` in the box of radius ε.
 
     φ is a smooth margin: its zero level is the decision boundary of class y against all others, rounded where two of
@@ -36,21 +37,16 @@ class OuterLevel:
     A batch is evaluated at the ends of the search only. Under batch normalisation the statistics that the network
     keeps are then those of the points that the search and an attack look at, and no clean batch is mixed in.
 
+    The search starts anywhere in the box, on the network in evaluation mode; its settings are those of
+    :class:`~nls.objectives.search.BoxSearch`.
+
     Attributes:
         eps: ε, in pixel values.
         level: m, in logits.
-        steps: sign-gradient steps of the search, from a uniform start, on the network in evaluation mode.
-        step_size: in pixel values; it shrinks with ε during the warm-up.
-        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
-        warm_up_epochs: epochs over which ε grows from 0.
     """
 
     eps: Radius
     level: NotNegative = 3
-    steps: Count = 40
-    step_size: StepSize = 0.01
-    fading_steps: bool = False
-    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""
@@ -60,15 +56,13 @@ class OuterLevel:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
-        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
+        share = self.grown(moment)
         with under_attack(model):
-            ends = climbed_in_box(
+            ends = self.climb(
                 lambda points: -soft_class_margin(model(points), labels, 1.0),
                 images,
                 self.eps * share,
                 moment.generator,
-                steps=self.steps,
-                step_size=self.step_size * share,
-                fading=self.fading_steps,
+                scale=share,
             )
         return functional.softplus(self.level - soft_class_margin(model(ends), labels, 1.0)).mean()

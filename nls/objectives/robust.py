@@ -8,14 +8,9 @@ from torch import Tensor, nn
 
 from nls.attacks import under_attack
 from nls.levelset import ClassMargin, SampleNetwork, class_margin, false_position, values_and_jacobian
-from nls.objectives.base import (
-    Moment,
-    climbed_in_box,
-    has_batch_normalisation,
-    rows_to_train_on,
-    warmed_up,
-)
-from nls.objectives.settings import Count, NotNegative, Positive, Radius, StepSize
+from nls.objectives.base import Moment, has_batch_normalisation, rows_to_train_on, warmed_up
+from nls.objectives.search import BoxSearch
+from nls.objectives.settings import NotNegative, Positive, Radius
 
 # A root is sharp enough at this margin; its use is decided by the looser `root_tolerance`.
 SHARP = 1e-3
@@ -43,7 +38,7 @@ class BoundarySamples:
 
 
 @dataclass(frozen=True)
-class RobustLevelSets:
+class RobustLevelSets(BoxSearch):
     """``1/N Σ λ_j max(0, ε_j − sign(F^{y_j}(x_j)) ρ(x_j, p_j(θ)))`` with ``ρ(x, p) = |x_i* − p_i*|`` (Eq. 12).
 
     ``i* = argmax_i |D_xF(p)|_i``: the loss moves the boundary along the axis in which it moves fastest, away
@@ -60,16 +55,16 @@ class RobustLevelSets:
     exactly, ``D_θp = −J† D_θF_train``, and without such layers nothing changes. ``J`` is of the evaluation mode,
     where the gradient of one sample's margin does not depend on the other samples.
 
+    The settings of the search are those of :class:`~nls.objectives.search.BoxSearch`: ``step_size`` is that of wrong
+    samples, and correct ones have it scaled by ε_correct / ``eps_attack``; ``warm_up_epochs`` are those over which
+    ε_correct grows; and false position takes at most ``steps`` iterations.
+
     Attributes:
         eps_correct: wanted distance of correct samples, in pixel values.
         eps_wrong: added to the distance of wrong samples, which they are drawn back over.
         weight_correct: λ of correct samples; it is 1 for wrong ones.
-        steps: sign-gradient steps of the search, and the most iterations of false position.
-        step_size: of wrong samples, in pixel values; that of correct ones is scaled by ε_correct / ``eps_attack``.
-        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
         eps_attack: radius of the attacks that are feared.
         eps_start: ε_correct at the start of the warm-up.
-        warm_up_epochs: epochs over which ε_correct grows to its value.
         root_tolerance: a root is used if its margin is below it.
         lost_weight: weight of the hinge ``max(0, −F^y)`` for wrong samples without a root. The paper has none: they
             wait until the boundary comes near by itself, which takes many epochs.
@@ -79,11 +74,7 @@ class RobustLevelSets:
     eps_wrong: Radius
     eps_attack: Radius
     weight_correct: NotNegative = 1
-    steps: Count = 40
-    step_size: StepSize = 0.01
-    fading_steps: bool = False
     eps_start: Radius = 0.001
-    warm_up_epochs: NotNegative = 0
     root_tolerance: Positive = 0.1
     lost_weight: NotNegative = 0
 
@@ -144,14 +135,12 @@ class RobustLevelSets:
             correct = margins > 0
             column = correct[:, None, None, None]
             direction = torch.where(correct, -1.0, 1.0)
-            ends = climbed_in_box(
+            ends = self.climb(
                 lambda points: direction * field(points, labels),
                 images,
                 torch.where(column, eps_correct, self.eps_wrong),
                 generator,
-                steps=self.steps,
-                step_size=self.step_size * torch.where(column, eps_correct / self.eps_attack, 1.0),
-                fading=self.fading_steps,
+                scale=torch.where(column, eps_correct / self.eps_attack, 1.0),
             )
             with torch.no_grad():
                 end_margins = field(ends, labels)

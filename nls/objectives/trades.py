@@ -7,32 +7,29 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.attacks import ascend, under_attack
-from nls.objectives.base import Moment, box, warmed_up
-from nls.objectives.settings import Count, NotNegative, Radius, StepSize
+from nls.attacks import under_attack
+from nls.objectives.base import Moment
+from nls.objectives.search import BoxSearch
+from nls.objectives.settings import NotNegative, Radius
+
+# The standard deviation of the Gaussian, around the images, in which the search starts, in pixel values.
+NOISE = 0.001
 
 
 @dataclass(frozen=True)
-class Trades:
+class Trades(BoxSearch):
     """``cross-entropy(f(x), y) + β max_{‖x' − x‖∞ ≤ ε} KL(softmax f(x) ‖ softmax f(x'))``, mean over the batch.
 
-    The search sees the network in evaluation mode and starts from a Gaussian of standard deviation 0.001.
+    The search sees the network in evaluation mode and starts from a Gaussian of standard deviation 0.001. Its
+    settings are those of :class:`~nls.objectives.search.BoxSearch`; the paper has no warm-up.
 
     Attributes:
         eps: radius in pixel values.
         beta: weight of the divergence.
-        steps: sign-gradient steps of the search.
-        step_size: in pixel values; it shrinks with ε during the warm-up.
-        fading_steps: let the step size fall as half a cosine, as :func:`nls.attacks.ascend` says.
-        warm_up_epochs: epochs over which ε grows from 0; none in the paper.
     """
 
     eps: Radius
     beta: NotNegative
-    steps: Count = 40
-    step_size: StepSize = 0.01
-    fading_steps: bool = False
-    warm_up_epochs: NotNegative = 0
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""
@@ -42,48 +39,27 @@ class Trades:
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
-        share = warmed_up(0, 1, self.warm_up_epochs, moment.epoch)
-        adversarial = farthest_in_divergence(
-            model,
-            images,
-            self.eps * share,
-            moment.generator,
-            steps=self.steps,
-            step_size=self.step_size * share,
-            fading=self.fading_steps,
-        )
+        adversarial = farthest_in_divergence(model, images, self.eps, self, moment)
         natural = model(images)
         robust = divergence(natural, model(adversarial)).mean()
         return functional.cross_entropy(natural, labels) + self.beta * robust
 
 
 def farthest_in_divergence(
-    model: nn.Module,
-    images: Float[Tensor, "n c h w"],
-    eps: float | Tensor,
-    generator: torch.Generator,
-    *,
-    steps: int,
-    step_size: float | Tensor,
-    fading: bool,
+    model: nn.Module, images: Float[Tensor, "n c h w"], eps: float, search: BoxSearch, moment: Moment
 ) -> Float[Tensor, "n c h w"]:
-    """Search within ``eps`` (L∞, pixel values) what the network, in evaluation mode, answers least as the images.
-
-    Sign-gradient steps on :func:`divergence` from a Gaussian start of standard deviation 0.001.
-    """
-    lower, upper = box(images, eps)
-    noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    """Search within ``eps`` (L∞, pixel values) what the network, in evaluation mode, answers least as the images."""
+    share = search.grown(moment)
     with under_attack(model):
         with torch.no_grad():
             natural = model(images)
-        return ascend(
+        return search.climb(
             lambda points: divergence(natural, model(points)),
-            images + 0.001 * noise,
-            lower,
-            upper,
-            steps=steps,
-            step_size=step_size,
-            fading=fading,
+            images,
+            eps * share,
+            moment.generator,
+            scale=share,
+            noise=NOISE,
         )
 
 

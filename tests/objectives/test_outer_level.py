@@ -7,9 +7,10 @@ from torch.nn import functional
 
 from nls.attacks import ascend, under_attack
 from nls.levelset import SampleNetwork, class_margin, soft_class_margin, values_and_jacobian
-from nls.objectives.base import Moment, box, uniform_in
+from nls.objectives.base import Moment
 from nls.objectives.madry import Madry
 from nls.objectives.outer_level import OuterLevel
+from nls.objectives.search import box, uniform_in
 
 
 def moment(epoch=0.0):
