@@ -11,12 +11,12 @@ from nls.attacks import under_attack
 from nls.levelset import (
     SampleNetwork,
     as_column,
-    evaluation_mode,
     false_position,
     soft_class_margin,
     values_and_jacobian,
 )
 from nls.objectives.base import Moment
+from nls.objectives.outer_level import above_ceiling
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import Count, NotNegative, Positive, Radius
 
@@ -42,15 +42,12 @@ class DistanceInLinf(BoxSearch):
     A network cannot lower the second term by steeper logits, which is all that the first one asks for where it is
     nearly met; and the first one holds where a linearisation says nothing.
 
-    Nothing in these terms holds the scale of the logits, which grow in training until the softmax of many samples is
-    exactly 1 in float32: then the gradient of the cross-entropy vanishes there, as in a network that hides its
-    boundary. With a ceiling M the loss has ``mean softplus(φ(x; θ) − M)`` as well. So the sample itself is asked to
-    lie between two level sets: inside S_m, by the first term, and outside S_M.
+    With a ceiling M the loss has :func:`~nls.objectives.outer_level.above_ceiling` as well, which holds the scale of
+    the logits.
 
     Under batch normalisation the points of each term are a batch of their own, of one kind, and the distance at θ₀
     is that of the network in evaluation mode, which the search and an attack see; the training mode, whose margins
-    differ, gives its derivative only. The ceiling's margins are those of the evaluation mode, so that the samples
-    themselves do not enter the statistics.
+    differ, gives its derivative only.
 
     The search starts anywhere in the box, on the network in evaluation mode; its settings are those of
     :class:`~nls.objectives.search.BoxSearch`, and ε' grows with ε.
@@ -117,10 +114,7 @@ class DistanceInLinf(BoxSearch):
         away = signed_distance(images, points, samples, jacobian)
         short = torch.where(inside > 0, self.wanted * share - away, 0.0).clamp_min(0)
         loss = outer + self.weight * short.mean()
-        if self.ceiling is None:
-            return loss
-        with evaluation_mode(model):
-            return loss + functional.softplus(field(images, labels) - self.ceiling).mean()
+        return loss if self.ceiling is None else loss + above_ceiling(model, images, labels, self.ceiling)
 
 
 def signed_distance(

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.attacks import under_attack
-from nls.levelset import soft_class_margin
+from nls.levelset import evaluation_mode, soft_class_margin
 from nls.objectives.base import Moment
 from nls.objectives.search import BoxSearch
-from nls.objectives.settings import NotNegative, Radius
+from nls.objectives.settings import NotNegative, Positive, Radius
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,13 @@ class OuterLevel(BoxSearch):
     cross-entropy at x', adversarial training (Madry et al., 2018). A level m > 0 is what +1 is in a support vector
     machine: samples whose boundary has just left the box still count, by ``σ(m − φ)``.
 
-    A batch is evaluated at the ends of the search only. Under batch normalisation the statistics that the network
-    keeps are then those of the points that the search and an attack look at, and no clean batch is mixed in.
+    Nothing in this loss holds the scale of the logits, which grow in training until the softmax of many samples is
+    exactly 1 in float32: then the gradient of the cross-entropy vanishes there, as in a network that hides its
+    boundary. With a ceiling M the loss has :func:`above_ceiling` as well: the sample itself is asked to lie between
+    two level sets, inside S_m with the box around it, and outside S_M.
+
+    In training mode only the ends of the search are evaluated. Under batch normalisation the statistics that the
+    network keeps are then those of the points that the search and an attack look at: no clean batch is mixed in.
 
     The search starts anywhere in the box, on the network in evaluation mode; its settings are those of
     :class:`~nls.objectives.search.BoxSearch`.
@@ -43,10 +48,12 @@ class OuterLevel(BoxSearch):
     Attributes:
         eps: ε, in pixel values.
         level: m, in logits.
+        ceiling: M, in logits; None for none.
     """
 
     eps: Radius
     level: NotNegative = 3
+    ceiling: Positive | None = None
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""
@@ -65,4 +72,16 @@ class OuterLevel(BoxSearch):
                 moment.generator,
                 scale=share,
             )
-        return functional.softplus(self.level - soft_class_margin(model(ends), labels, 1.0)).mean()
+        loss = functional.softplus(self.level - soft_class_margin(model(ends), labels, 1.0)).mean()
+        return loss if self.ceiling is None else loss + above_ceiling(model, images, labels, self.ceiling)
+
+
+def above_ceiling(
+    model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], ceiling: float
+) -> Float[Tensor, ""]:
+    """Return ``mean softplus(φ(x; θ) − M)``, of the network in evaluation mode.
+
+    So the images do not enter the statistics of batch normalisation.
+    """
+    with evaluation_mode(model):
+        return functional.softplus(soft_class_margin(model(images), labels, 1.0) - ceiling).mean()

@@ -103,7 +103,11 @@ def test_under_batch_normalisation_the_distance_is_that_of_the_evaluation_mode()
     torch.testing.assert_close(loss, outer + 7 * expected)
 
 
-def test_the_ceiling_is_a_loss_of_the_samples_themselves_in_evaluation_mode():
+@pytest.mark.parametrize(
+    ("kind", "own_settings", "batches"),
+    [(DistanceInLinf, {"wanted": 0.15, "weight": 7}, 2), (OuterLevel, {}, 1)],
+)
+def test_the_ceiling_is_a_loss_of_the_samples_themselves_in_evaluation_mode(kind, own_settings, batches):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(9, 2), nn.BatchNorm1d(2, momentum=0.0)).double()
     images, labels = torch.rand(100, 1, 3, 3, dtype=torch.float64), torch.randint(2, (100,))
@@ -111,7 +115,7 @@ def test_the_ceiling_is_a_loss_of_the_samples_themselves_in_evaluation_mode():
 
     def loss_and_network(ceiling):
         network = copy.deepcopy(model)
-        method = DistanceInLinf(wanted=0.15, weight=7, ceiling=ceiling, **SEARCH)
+        method = kind(ceiling=ceiling, **own_settings, **SEARCH)
         loss = method(network, images, labels, moment())
         loss.backward()
         return loss, network
@@ -123,7 +127,7 @@ def test_the_ceiling_is_a_loss_of_the_samples_themselves_in_evaluation_mode():
     expected.backward()
     torch.testing.assert_close(loss - without, expected)
     torch.testing.assert_close(network[1].weight.grad - other[1].weight.grad, evaluated[1].weight.grad)
-    assert network[2].num_batches_tracked == other[2].num_batches_tracked == 2
+    assert network[2].num_batches_tracked == other[2].num_batches_tracked == batches
 
 
 def test_it_warms_up(binary):
