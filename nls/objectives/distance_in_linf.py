@@ -16,7 +16,7 @@ from nls.levelset import (
     values_and_jacobian,
 )
 from nls.objectives.base import Moment
-from nls.objectives.outer_level import above_ceiling
+from nls.objectives.outer_level import outside_band
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import Count, NotNegative, Positive, Radius
 
@@ -42,7 +42,7 @@ class DistanceInLinf(BoxSearch):
     A network cannot lower the second term by steeper logits, which is all that the first one asks for where it is
     nearly met; and the first one holds where a linearisation says nothing.
 
-    With a ceiling M the loss has :func:`~nls.objectives.outer_level.above_ceiling` as well, which holds the scale of
+    With a ceiling M the loss has :func:`~nls.objectives.outer_level.outside_band` as well, which holds the scale of
     the logits.
 
     Under batch normalisation the points of each term are a batch of their own, of one kind, and the distance at θ₀
@@ -114,7 +114,11 @@ class DistanceInLinf(BoxSearch):
         away = signed_distance(images, points, samples, jacobian)
         short = torch.where(inside > 0, self.wanted * share - away, 0.0).clamp_min(0)
         loss = outer + self.weight * short.mean()
-        return loss if self.ceiling is None else loss + above_ceiling(model, images, labels, self.ceiling)
+        return (
+            loss
+            if self.ceiling is None
+            else loss + outside_band(model, images, labels, self.level, self.ceiling)
+        )
 
 
 def signed_distance(

@@ -36,8 +36,8 @@ class OuterLevel(BoxSearch):
 
     Nothing in this loss holds the scale of the logits, which grow in training until the softmax of many samples is
     exactly 1 in float32: then the gradient of the cross-entropy vanishes there, as in a network that hides its
-    boundary. With a ceiling M the loss has :func:`above_ceiling` as well: the sample itself is asked to lie between
-    two level sets, inside S_m with the box around it, and outside S_M.
+    boundary. With a ceiling M the loss has :func:`outside_band` as well: the sample itself is asked to lie between
+    two level sets, inside S_m and outside S_M.
 
     In training mode only the ends of the search are evaluated. Under batch normalisation the statistics that the
     network keeps are then those of the points that the search and an attack look at: no clean batch is mixed in.
@@ -73,15 +73,25 @@ class OuterLevel(BoxSearch):
                 scale=share,
             )
         loss = functional.softplus(self.level - soft_class_margin(model(ends), labels, 1.0)).mean()
-        return loss if self.ceiling is None else loss + above_ceiling(model, images, labels, self.ceiling)
+        return (
+            loss
+            if self.ceiling is None
+            else loss + outside_band(model, images, labels, self.level, self.ceiling)
+        )
 
 
-def above_ceiling(
-    model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], ceiling: float
+def outside_band(
+    model: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    labels: Int[Tensor, " n"],
+    level: float,
+    ceiling: float,
 ) -> Float[Tensor, ""]:
-    """Return ``mean softplus(φ(x; θ) − M)``, of the network in evaluation mode.
+    """Return ``mean softplus(m − φ(x; θ)) + softplus(φ(x; θ) − M)``, of the network in evaluation mode.
 
-    So the images do not enter the statistics of batch normalisation.
+    Without its first half a network can learn to be right at the ends of searches alone, where it is asked to, and
+    wrong at the images themselves. In evaluation mode the images do not enter the statistics of batch normalisation.
     """
     with evaluation_mode(model):
-        return functional.softplus(soft_class_margin(model(images), labels, 1.0) - ceiling).mean()
+        margins = soft_class_margin(model(images), labels, 1.0)
+    return (functional.softplus(level - margins) + functional.softplus(margins - ceiling)).mean()

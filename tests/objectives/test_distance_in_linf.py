@@ -120,10 +120,11 @@ def test_the_ceiling_is_a_loss_of_the_samples_themselves_in_evaluation_mode(kind
         loss.backward()
         return loss, network
 
-    loss, network = loss_and_network(0.5)
+    loss, network = loss_and_network(2.5)
     without, other = loss_and_network(None)
     evaluated = copy.deepcopy(model).eval()
-    expected = functional.softplus(class_margin(evaluated(images), labels) - 0.5).mean()
+    margins = class_margin(evaluated(images), labels)
+    expected = (functional.softplus(SEARCH["level"] - margins) + functional.softplus(margins - 2.5)).mean()
     expected.backward()
     torch.testing.assert_close(loss - without, expected)
     torch.testing.assert_close(network[1].weight.grad - other[1].weight.grad, evaluated[1].weight.grad)
