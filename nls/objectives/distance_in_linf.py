@@ -114,11 +114,9 @@ class DistanceInLinf(BoxSearch):
         away = signed_distance(images, points, samples, jacobian)
         short = torch.where(inside > 0, self.wanted * share - away, 0.0).clamp_min(0)
         loss = outer + self.weight * short.mean()
-        return (
-            loss
-            if self.ceiling is None
-            else loss + outside_band(model, images, labels, self.level, self.ceiling)
-        )
+        if self.ceiling is not None:
+            loss = loss + outside_band(model, images, labels, self.level, self.ceiling)
+        return loss
 
 
 def signed_distance(

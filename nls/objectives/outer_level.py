@@ -73,11 +73,9 @@ class OuterLevel(BoxSearch):
                 scale=share,
             )
         loss = functional.softplus(self.level - soft_class_margin(model(ends), labels, 1.0)).mean()
-        return (
-            loss
-            if self.ceiling is None
-            else loss + outside_band(model, images, labels, self.level, self.ceiling)
-        )
+        if self.ceiling is not None:
+            loss = loss + outside_band(model, images, labels, self.level, self.ceiling)
+        return loss
 
 
 def outside_band(
