@@ -86,11 +86,14 @@ class Reach(_Variant):
         start = uniform_in(lower, upper, moment.generator)
         first = (self.steps + 1) // 2
         size = self.step_size * share
-        middle = ascend(down, start, lower, upper, steps=first, step_size=1.3 * size)
+        middle = ascend(
+            down, start, lower, upper, steps=first, step_size=1.3 * size, fading=self.fading_steps
+        )
         with torch.no_grad():
             inside = as_column(down(middle) < 0, images)
         lower, upper = box(images, torch.where(inside, self.reach, self.eps) * share)
-        return ascend(down, middle, lower, upper, steps=self.steps - first, step_size=size)
+        rest = self.steps - first
+        return ascend(down, middle, lower, upper, steps=rest, step_size=size, fading=self.fading_steps)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class HAT(BoxSearch):
     reach: NotNegative = 2.0
     steps: Count = field(default=10, kw_only=True)
     step_size: StepSize = field(default=0.007, kw_only=True)
-    _read: list[nn.Module] = field(default_factory=list, init=False, repr=False)
+    _read: list[nn.Module] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is, once the helper has been read."""

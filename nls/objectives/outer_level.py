@@ -88,7 +88,9 @@ def outside_band(
     """Return ``mean softplus(m − φ(x; θ)) + softplus(φ(x; θ) − M)``, of the network in evaluation mode.
 
     Without its first half a network can learn to be right at the ends of searches alone, where it is asked to, and
-    wrong at the images themselves. In evaluation mode the images do not enter the statistics of batch normalisation.
+    wrong at the images themselves. In evaluation mode the images do not enter the statistics of batch normalisation;
+    but there this is another function than the one that the other terms train, and a training with it failed
+    (docs/beyond.md).
     """
     with evaluation_mode(model):
         margins = soft_class_margin(model(images), labels, 1.0)
