@@ -16,7 +16,6 @@ from nls.levelset import (
     values_and_jacobian,
 )
 from nls.objectives.base import Moment
-from nls.objectives.outer_level import outside_band
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import Count, NotNegative, Positive, Radius
 
@@ -26,10 +25,11 @@ SHARP = 1e-2
 
 @dataclass(frozen=True)
 class DistanceInLinf(BoxSearch):
-    """``mean softplus(m − φ(x'; θ)) + λ/N Σ max(0, ε' − d(x, p(θ)))``, the sum over samples inside their class.
+    """``mean softplus(T (m − φ(x'; θ))) + λ/N Σ max(0, ε' − d(x, p(θ)))``, the sum over samples inside their class.
 
-    ``φ = f_y − log Σ_{k≠y} exp f_k``; x' is its least value found in the box of radius ε. The first term is that of
-    :class:`~nls.objectives.outer_level.OuterLevel`, adversarial training for m = 0.
+    ``φ = f_y − log(Σ_{k≠y} exp(T f_k)) / T``; x' is its least value found in the box of radius ε. The first term is
+    that of :class:`~nls.objectives.outer_level.OuterLevel`, adversarial training for m = 0 and T = 1, and T does the
+    same here: it sets the scale of the logits.
 
     The second is Eq. 12 with three changes. A sample of the boundary moves by the least step in L∞,
     ``p(θ) = p − sign(g) φ(p; θ) / ‖g‖₁`` with ``g = D_xφ(p)``, not along the normal: so the distance is that of the
@@ -41,9 +41,6 @@ class DistanceInLinf(BoxSearch):
 
     A network cannot lower the second term by steeper logits, which is all that the first one asks for where it is
     nearly met; and the first one holds where a linearisation says nothing.
-
-    With a ceiling M the loss has :func:`~nls.objectives.outer_level.outside_band` as well, which holds the scale of
-    the logits.
 
     Under batch normalisation the points of each term are a batch of their own, of one kind, and the distance at θ₀
     is that of the network in evaluation mode, which the search and an attack see; the training mode, whose margins
@@ -57,7 +54,7 @@ class DistanceInLinf(BoxSearch):
         wanted: ε', in pixel values.
         weight: λ, per unit of pixel values.
         level: m, in logits.
-        ceiling: M, in logits; None for none.
+        temperature: T.
         root_iterations: the most iterations of false position.
     """
 
@@ -65,7 +62,7 @@ class DistanceInLinf(BoxSearch):
     wanted: Radius
     weight: NotNegative = 30
     level: NotNegative = 3
-    ceiling: Positive | None = None
+    temperature: Positive = 1
     root_iterations: Count = 4
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -79,7 +76,7 @@ class DistanceInLinf(BoxSearch):
         share = self.grown(moment)
 
         def field(points: Tensor, *context: Tensor) -> Tensor:
-            return soft_class_margin(model(points), context[0], 1.0)
+            return soft_class_margin(model(points), context[0], self.temperature)
 
         with under_attack(model):
             ends = self.climb(
@@ -102,7 +99,7 @@ class DistanceInLinf(BoxSearch):
             )
             points = torch.where(as_column(roots.bracketed, ends), roots.points, ends)
             values, jacobian = values_and_jacobian(field, points, (labels,))
-        outer = functional.softplus(self.level - field(ends, labels)).mean()
+        outer = functional.softplus(self.temperature * (self.level - field(ends, labels))).mean()
         live = field(points, labels)
 
         def evaluated(points: Tensor, *context: Tensor) -> Tensor:
@@ -113,10 +110,7 @@ class DistanceInLinf(BoxSearch):
         samples = SampleNetwork(evaluated, points, levels, jacobian, norm="linf")()
         away = signed_distance(images, points, samples, jacobian)
         short = torch.where(inside > 0, self.wanted * share - away, 0.0).clamp_min(0)
-        loss = outer + self.weight * short.mean()
-        if self.ceiling is not None:
-            loss = loss + outside_band(model, images, labels, self.level, self.ceiling)
-        return loss
+        return outer + self.weight * short.mean()
 
 
 def signed_distance(

@@ -1,7 +1,5 @@
 """Eq. 12 in L∞ beside the outer level set, against closed forms on linear models."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -101,34 +99,6 @@ def test_under_batch_normalisation_the_distance_is_that_of_the_evaluation_mode()
     expected = torch.where(distance > 0, 0.15 - distance, 0.0).clamp_min(0).mean()
     assert (distance > 0).sum() > 20
     torch.testing.assert_close(loss, outer + 7 * expected)
-
-
-@pytest.mark.parametrize(
-    ("kind", "own_settings", "batches"),
-    [(DistanceInLinf, {"wanted": 0.15, "weight": 7}, 2), (OuterLevel, {}, 1)],
-)
-def test_the_ceiling_is_a_loss_of_the_samples_themselves_in_evaluation_mode(kind, own_settings, batches):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(9, 2), nn.BatchNorm1d(2, momentum=0.0)).double()
-    images, labels = torch.rand(100, 1, 3, 3, dtype=torch.float64), torch.randint(2, (100,))
-    model[2].running_mean += 0.5
-
-    def loss_and_network(ceiling):
-        network = copy.deepcopy(model)
-        method = kind(ceiling=ceiling, **own_settings, **SEARCH)
-        loss = method(network, images, labels, moment())
-        loss.backward()
-        return loss, network
-
-    loss, network = loss_and_network(2.5)
-    without, other = loss_and_network(None)
-    evaluated = copy.deepcopy(model).eval()
-    margins = class_margin(evaluated(images), labels)
-    expected = (functional.softplus(SEARCH["level"] - margins) + functional.softplus(margins - 2.5)).mean()
-    expected.backward()
-    torch.testing.assert_close(loss - without, expected)
-    torch.testing.assert_close(network[1].weight.grad - other[1].weight.grad, evaluated[1].weight.grad)
-    assert network[2].num_batches_tracked == other[2].num_batches_tracked == batches
 
 
 def test_it_warms_up(binary):
