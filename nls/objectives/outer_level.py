@@ -18,10 +18,10 @@ class OuterLevel(BoxSearch):
     """``mean softplus(T (m − φ(x'; θ)))`` with x' the least φ in the box of radius ε around a sample.
 
     ``φ = f_y − log(Σ_{k≠y} exp(T f_k)) / T`` is a smooth margin: its zero level is the decision boundary of class y
-    against all others, rounded where two of them meet. With ``c = φ(x'; θ₀)``, the end x' of the search is a sample of
-    the level set ``S_c``, whether or not the boundary ``S_0`` runs through the box. Its sample network in L∞ (Eq. 9
-    with the least step in that norm) is ``p(θ) = x' − sign(g) (φ(x'; θ) − c) / ‖g‖₁`` with ``g = D_xφ(x')``: the set
-    moves outwards at ``D_θφ(x') / ‖g‖₁``. To first order the level set ``S_m`` is at the distance
+    against all others, rounded where two of them meet. With ``c = φ(x'; θ₀)``, the end x' of the search is a sample
+    of the level set ``S_c``, whether or not the boundary ``S_0`` runs through the box. Its sample network in L∞ (Eq.
+    9 with the least step in that norm) is ``p(θ) = x' − sign(g) (φ(x'; θ) − c) / ‖g‖₁`` with ``g = D_xφ(x')``: the
+    set moves outwards at ``D_θφ(x') / ‖g‖₁``. To first order the level set ``S_m`` is at the distance
 
         ``d_m(θ) = ‖x' − x‖∞ + (φ(x'; θ) − m) / ‖g‖₁``
 
