@@ -17,7 +17,7 @@ from nls.levelset import (
 )
 from nls.objectives.base import Moment
 from nls.objectives.search import BoxSearch
-from nls.objectives.settings import Count, NotNegative, Positive, Radius
+from nls.objectives.settings import Count, NotNegative, Radius
 
 # A boundary point is sharp enough at this φ: the sample network's own step closes the rest.
 SHARP = 1e-2
@@ -25,11 +25,10 @@ SHARP = 1e-2
 
 @dataclass(frozen=True)
 class DistanceInLinf(BoxSearch):
-    """``mean softplus(T (m − φ(x'; θ))) + λ/N Σ max(0, ε' − d(x, p(θ)))``, the sum over samples inside their class.
+    """``mean softplus(m − φ(x'; θ)) + λ/N Σ max(0, ε' − d(x, p(θ)))``, the sum over samples inside their class.
 
-    ``φ = f_y − log(Σ_{k≠y} exp(T f_k)) / T``; x' is its least value found in the box of radius ε. The first term is
-    that of :class:`~nls.objectives.outer_level.OuterLevel`, adversarial training for m = 0 and T = 1, and T does the
-    same here: it sets the scale of the logits.
+    ``φ = f_y − log Σ_{k≠y} exp f_k``; x' is its least value found in the box of radius ε. The first term is that of
+    :class:`~nls.objectives.outer_level.OuterLevel`, adversarial training for m = 0.
 
     The second is Eq. 12 with three changes. A sample of the boundary moves by the least step in L∞,
     ``p(θ) = p − sign(g) φ(p; θ) / ‖g‖₁`` with ``g = D_xφ(p)``, not along the normal: so the distance is that of the
@@ -54,7 +53,6 @@ class DistanceInLinf(BoxSearch):
         wanted: ε', in pixel values.
         weight: λ, per unit of pixel values.
         level: m, in logits.
-        temperature: T.
         root_iterations: the most iterations of false position.
     """
 
@@ -62,7 +60,6 @@ class DistanceInLinf(BoxSearch):
     wanted: Radius
     weight: NotNegative = 30
     level: NotNegative = 3
-    temperature: Positive = 1
     root_iterations: Count = 4
 
     def repeatable(self, model: nn.Module) -> bool:
@@ -76,7 +73,7 @@ class DistanceInLinf(BoxSearch):
         share = self.grown(moment)
 
         def field(points: Tensor, *context: Tensor) -> Tensor:
-            return soft_class_margin(model(points), context[0], self.temperature)
+            return soft_class_margin(model(points), context[0], 1.0)
 
         with under_attack(model):
             ends = self.climb(
@@ -99,7 +96,7 @@ class DistanceInLinf(BoxSearch):
             )
             points = torch.where(as_column(roots.bracketed, ends), roots.points, ends)
             values, jacobian = values_and_jacobian(field, points, (labels,))
-        outer = functional.softplus(self.temperature * (self.level - field(ends, labels))).mean()
+        outer = functional.softplus(self.level - field(ends, labels)).mean()
         live = field(points, labels)
 
         def evaluated(points: Tensor, *context: Tensor) -> Tensor:

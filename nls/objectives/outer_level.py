@@ -10,34 +10,29 @@ from nls.attacks import under_attack
 from nls.levelset import soft_class_margin
 from nls.objectives.base import Moment
 from nls.objectives.search import BoxSearch
-from nls.objectives.settings import NotNegative, Positive, Radius
+from nls.objectives.settings import NotNegative, Radius
 
 
 @dataclass(frozen=True)
 class OuterLevel(BoxSearch):
-    """``mean softplus(T (m − φ(x'; θ)))`` with x' the least φ in the box of radius ε around a sample.
+    """``mean softplus(m − φ(x'; θ))`` with x' the least ``φ = f_y − log Σ_{k≠y} exp f_k`` in the box of radius ε.
 
-    ``φ = f_y − log(Σ_{k≠y} exp(T f_k)) / T`` is a smooth margin: its zero level is the decision boundary of class y
-    against all others, rounded where two of them meet. With ``c = φ(x'; θ₀)``, the end x' of the search is a sample
-    of the level set ``S_c``, whether or not the boundary ``S_0`` runs through the box. Its sample network in L∞ (Eq.
-    9 with the least step in that norm) is ``p(θ) = x' − sign(g) (φ(x'; θ) − c) / ‖g‖₁`` with ``g = D_xφ(x')``: the
-    set moves outwards at ``D_θφ(x') / ‖g‖₁``. To first order the level set ``S_m`` is at the distance
+    φ is a smooth margin: its zero level is the decision boundary of class y against all others, rounded where two of
+    them meet. With ``c = φ(x'; θ₀)``, the end x' of the search is a sample of the level set ``S_c``, whether or not
+    the boundary ``S_0`` runs through the box. Its sample network in L∞ (Eq. 9 with the least step in that norm) is
+    ``p(θ) = x' − sign(g) (φ(x'; θ) − c) / ‖g‖₁`` with ``g = D_xφ(x')``: the set moves outwards at
+    ``D_θφ(x') / ‖g‖₁``. To first order the level set ``S_m`` is at the distance
 
         ``d_m(θ) = ‖x' − x‖∞ + (φ(x'; θ) − m) / ‖g‖₁``
 
     from x, in the norm of the attack. Where the search ends on the box, ``‖x' − x‖∞ = ε``, Eq. 12 for this distance
     is ``max(0, ε − d_m) = max(0, m − φ(x'; θ)) / ‖g‖₁``. The loss is this with two changes. The factor ``1/‖g‖₁``
     is left out: it falls as the logits grow, so that a network is paid for a steep field, in which searches fail.
-    And the hinge is rounded to ``log(1 + exp(T (m − φ)))``, so that the weight of a sample fades instead of ending.
+    And the hinge is rounded to ``log(1 + exp(m − φ))``, so that the weight of a sample fades instead of ending.
 
-    Nothing has to cross the boundary: a sample without a root still has a level, and a loss. A level m > 0 is what +1
-    is in a support vector machine: samples whose boundary has just left the box still count, by ``σ(T (m − φ))``. For
-    m = 0 and T = 1 this is the cross-entropy at x', adversarial training (Madry et al., 2018).
-
-    T sets the scale of the logits: the loss is that for T = 1 and the level T m of a network whose logits are T times
-    as large. Trained with T = 1 they grow until the softmax of many samples is exactly 1 in float32. There the
-    gradient of the cross-entropy vanishes, as in a network that hides its boundary, and attacks that climb it stand
-    still.
+    Nothing has to cross the boundary: a sample without a root still has a level, and a loss. For m = 0 this is the
+    cross-entropy at x', adversarial training (Madry et al., 2018). A level m > 0 is what +1 is in a support vector
+    machine: samples whose boundary has just left the box still count, by ``σ(m − φ)``.
 
     In training mode only the ends of the search are evaluated. Under batch normalisation the statistics that the
     network keeps are then those of the points that the search and an attack look at: no clean batch is mixed in.
@@ -48,12 +43,10 @@ class OuterLevel(BoxSearch):
     Attributes:
         eps: ε, in pixel values.
         level: m, in logits.
-        temperature: T.
     """
 
     eps: Radius
     level: NotNegative = 3
-    temperature: Positive = 1
 
     def repeatable(self, model: nn.Module) -> bool:
         """Return whether every step is the same operations: it is."""
@@ -64,12 +57,12 @@ class OuterLevel(BoxSearch):
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         share = self.grown(moment)
-
-        def field(points: Tensor) -> Tensor:
-            return soft_class_margin(model(points), labels, self.temperature)
-
         with under_attack(model):
             ends = self.climb(
-                lambda points: -field(points), images, self.eps * share, moment.generator, scale=share
+                lambda points: -soft_class_margin(model(points), labels, 1.0),
+                images,
+                self.eps * share,
+                moment.generator,
+                scale=share,
             )
-        return functional.softplus(self.temperature * (self.level - field(ends))).mean()
+        return functional.softplus(self.level - soft_class_margin(model(ends), labels, 1.0)).mean()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from nls.data import ImageDataset, Split
@@ -9,6 +10,7 @@ from nls.engine.settings import RunSpec
 from nls.errors import UserError
 from nls.experiments.kept_weights import KeptWeights
 from nls.experiments.training import Training, _rate, train
+from nls.objectives.cross_entropy import Standard
 
 NOTHING = torch.zeros(0, 1, 2, 2), torch.zeros(0, dtype=torch.long)
 
@@ -121,3 +123,23 @@ def test_too_few_images_are_one_line(tmp_path):
     plan = Training(epochs=1, batch_size=32, learning_rate=1e-3, held_out=60)
     with pytest.raises(UserError, match="24 images are left to train on, fewer than a batch of 32"):
         train("convnet-small", Recording(), dataset(84), plan, run_in(tmp_path), seed=0, eps=0.1)
+
+
+def test_a_calibrated_network_is_saved_so_and_says_it(tmp_path):
+    plan = Training(epochs=1, batch_size=8, learning_rate=0.3, held_out=64)
+    runs = {}
+    for calibrated in (False, True):
+        (tmp_path / str(calibrated)).mkdir()
+        runs[calibrated] = run_in(tmp_path / str(calibrated))
+        own = plan.model_copy(update={"calibrate": calibrated})
+        train("convnet-small", Standard(), dataset(112), own, runs[calibrated], seed=0, eps=0.1)
+    plain, scaled = (load_file(runs[own].directory / "weights.safetensors") for own in (False, True))
+    (note,) = runs[True].notes
+    temperature = float(note.split(" divided by ")[1].split(",")[0])
+    assert temperature > 1.01
+    assert runs[False].notes == []
+    for name in plain:
+        last = name in list(plain)[-2:]
+        torch.testing.assert_close(
+            scaled[name], plain[name] / (temperature if last else 1), rtol=1e-2, atol=1e-6
+        )

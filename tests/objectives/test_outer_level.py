@@ -1,7 +1,5 @@
 """The loss on an outer level set, against closed forms and against the motion of its samples."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -10,7 +8,6 @@ from torch.nn import functional
 from nls.attacks import ascend, under_attack
 from nls.levelset import SampleNetwork, class_margin, soft_class_margin, values_and_jacobian
 from nls.objectives.base import Moment
-from nls.objectives.distance_in_linf import DistanceInLinf
 from nls.objectives.madry import Madry
 from nls.objectives.outer_level import OuterLevel
 from nls.objectives.search import box, uniform_in
@@ -59,20 +56,6 @@ def test_level_0_is_adversarial_training(curved):
     )
     torch.testing.assert_close(ours, madry)
     assert OuterLevel(level=1, **search)(model, images, labels, moment()) > ours
-
-
-@pytest.mark.parametrize(("kind", "own"), [(OuterLevel, {}), (DistanceInLinf, {"wanted": 0.13, "weight": 7})])
-def test_the_temperature_sets_the_scale_of_the_logits(curved, kind, own):
-    model, images, labels = curved
-    search = {"eps": 0.1, "steps": 10, "step_size": 0.02}
-    cold = kind(level=0.5, temperature=4, **own, **search)(model, images, labels, moment())
-    larger = nn.Sequential(*copy.deepcopy(model))
-    with torch.no_grad():
-        for parameter in larger[-1].parameters():
-            parameter *= 4
-    plain = kind(level=2, **own, **search)(larger, images, labels, moment())
-    torch.testing.assert_close(cold, plain, rtol=1e-4, atol=0)
-    assert kind(level=0.5, **own, **search)(model, images, labels, moment()) < 0.9 * plain
 
 
 def test_its_gradient_is_that_of_the_distance_of_the_sample_network(curved):
