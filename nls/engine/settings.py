@@ -96,14 +96,20 @@ def deciding(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def first_difference(spec: Any, other: Any, key: str = "") -> str | None:
-    """Return the first key in which two specs differ, with both values in words; None if they are equal."""
+    """Return the first key in which two specs differ, with both values in words; None if they are equal.
+
+    A key that one of them lacks counts as null or false there: runs of an earlier version, which did not have it,
+    were made as those that now leave it out.
+    """
     if isinstance(spec, dict) and isinstance(other, dict):
         for name in dict.fromkeys((*spec, *other)):
             place = f"{key}.{name}" if key else str(name)
             if found := first_difference(spec.get(name), other.get(name), place):
                 return found
         return None
-    return None if spec == other else f"{key} {spec}, not {other}"
+    if spec == other or all(value is None or value is False for value in (spec, other)):
+        return None
+    return f"{key} {spec}, not {other}"
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nls.engine.settings import first_difference
 from nls.errors import UserError
 from nls.experiments import load_suite
 from nls.experiments.config_keys import TABLE, table_text
@@ -85,3 +86,13 @@ def test_the_paper_asks_for_its_seeds():
     datasets = suite.config.experiments.figure2.datasets
     assert datasets["mnist"].seeds == 100
     assert datasets["fashion_mnist"].seeds == datasets["cifar10"].seeds == 20
+
+
+def test_a_setting_that_an_earlier_version_did_not_have_differs_only_if_it_is_switched_on():
+    earlier = {"training": {"epochs": 3, "held_out": 0}}
+    for added, difference in ((False, None), (None, None), (True, "calibrate None, not True"), (0, "None, not 0")):
+        later = {"training": earlier["training"] | {"calibrate": added}}
+        found = first_difference(earlier, later)
+        assert found is difference is None or difference in found
+        assert (first_difference(later, earlier) is None) == (difference is None)
+    assert first_difference({"held_out": 0}, {"held_out": None}) == "held_out 0, not None"
