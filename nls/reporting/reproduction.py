@@ -109,7 +109,8 @@ def attacks(results: Path = RESULTS) -> pd.DataFrame:
                 named = " ".join(
                     row[name] for name in ("dataset", "network", "method", "eps_train") if row[name]
                 )
-                cells = {title: row.get(column, "") for column, title in columns.items()}
+                found = {title: row.get(column, "") for column, title in columns.items()}
+                cells = {title: f"{float(one):.2f}" if one else "" for title, one in found.items()}
                 lines.append({"suite": suite, "row": named} | cells)
     return pd.DataFrame(lines)
 
