@@ -90,7 +90,12 @@ def test_the_paper_asks_for_its_seeds():
 
 def test_a_setting_that_an_earlier_version_did_not_have_differs_only_if_it_is_switched_on():
     earlier = {"training": {"epochs": 3, "held_out": 0}}
-    for added, difference in ((False, None), (None, None), (True, "calibrate None, not True"), (0, "None, not 0")):
+    for added, difference in (
+        (False, None),
+        (None, None),
+        (True, "calibrate None, not True"),
+        (0, "None, not 0"),
+    ):
         later = {"training": earlier["training"] | {"calibrate": added}}
         found = first_difference(earlier, later)
         assert found is difference is None or difference in found
