@@ -42,7 +42,7 @@ from nls.engine.finished import (
 from nls.engine.progress import Progress
 from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
-from nls.engine.settings import RunSpec, deciding
+from nls.engine.settings import RunSpec, deciding, first_difference
 from nls.engine.yaml_files import read_yaml, yaml_text
 from nls.errors import RunError, UserError
 
@@ -217,7 +217,7 @@ def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
     except DamagedRunError as problem:
         print(f"{directory}: {problem}; running it again")
         return False
-    if deciding(read_yaml(directory / SPEC)) != deciding(resolved):
+    if first_difference(deciding(read_yaml(directory / SPEC)), deciding(resolved)):
         raise UserError(f"{directory}: holds another run; choose another --out or delete it")
     if path := changed_input(read_json(directory / PROVENANCE)):
         print(f"{directory}: was made from another {path}; running it again")

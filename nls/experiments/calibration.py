@@ -12,6 +12,8 @@ from nls.errors import UserError
 from nls.levelset import evaluation_mode
 
 _LARGEST = 100.0
+# Images in one forward pass.
+_BATCH = 250
 
 
 def output_layer(network: nn.Module, images: Float[Tensor, "n c h w"]) -> nn.Linear:
@@ -56,7 +58,7 @@ def calibrate(network: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[
     """
     layer = output_layer(network, images[:1])
     with evaluation_mode(network), torch.no_grad():
-        logits = network(images).double()
+        logits = torch.cat([network(batch) for batch in images.split(_BATCH)]).double()
 
     def loss(logarithm: float) -> float:
         return float(functional.cross_entropy(logits / math.exp(logarithm), labels.long()))
