@@ -49,6 +49,16 @@ def test_a_complete_run_is_not_done_again_and_another_spec_is_refused(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
 
 
+def test_a_run_of_a_version_without_a_key_is_not_done_again_while_the_key_is_off(tmp_path):
+    class Later(RunSpec):
+        calibrate: bool = False
+
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    execute(Later(**spec().model_dump()), lambda *_: pytest.fail("ran again"), tmp_path)
+    with pytest.raises(UserError, match="holds another run"):
+        execute(Later(**spec().model_dump(), calibrate=True), lambda *_: {"a": 2}, tmp_path)
+
+
 def test_results_that_were_deleted_after_the_end_are_put_back(tmp_path):
     declared = ["spec.yaml", "metrics.json", "history.csv", "provenance.json"]
     execute(spec(), lambda *_: {"a": 1}, tmp_path)
