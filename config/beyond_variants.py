@@ -72,9 +72,13 @@ class Speed(_Variant):
 
 @dataclass(frozen=True)
 class Reach(_Variant):
-    """A radius for every sample: where half a search stays in its class, the rest goes on to ``reach``."""
+    """A radius for every sample: where half a search stays in its class, the rest goes on to ``reach``.
+
+    Where it does not, the rest stays within ``near``, by default ε: such a sample first has to withstand less.
+    """
 
     reach: float = 0.4
+    near: float | None = None
 
     def _search(
         self, model: nn.Module, images: Tensor, labels: Tensor, moment: Moment, share: float
@@ -91,9 +95,12 @@ class Reach(_Variant):
         )
         with torch.no_grad():
             inside = as_column(down(middle) < 0, images)
-        lower, upper = box(images, torch.where(inside, self.reach, self.eps) * share)
+        near = self.eps if self.near is None else self.near
+        lower, upper = box(images, torch.where(inside, self.reach, near) * share)
         rest = self.steps - first
-        return ascend(down, middle, lower, upper, steps=rest, step_size=size, fading=self.fading_steps)
+        return ascend(
+            down, middle.clamp(lower, upper), lower, upper, steps=rest, step_size=size, fading=self.fading_steps
+        )
 
 
 @dataclass(frozen=True)
