@@ -99,7 +99,13 @@ class Reach(_Variant):
         lower, upper = box(images, torch.where(inside, self.reach, near) * share)
         rest = self.steps - first
         return ascend(
-            down, middle.clamp(lower, upper), lower, upper, steps=rest, step_size=size, fading=self.fading_steps
+            down,
+            middle.clamp(lower, upper),
+            lower,
+            upper,
+            steps=rest,
+            step_size=size,
+            fading=self.fading_steps,
         )
 
 
