@@ -71,9 +71,10 @@ TABLES: dict[str, TableProduct] = {
 FIGURES: dict[str, FigureProduct] = {
     "figure1": FigureProduct(("figure1",), _maker("figure1.figure")),
     "figure2": FigureProduct(("figure2",), _maker("figure2.figure")),
-    "table1-eps": FigureProduct(("table1",), _maker("table1.accuracy_against_eps")),
-    "table1-steps": FigureProduct(("table1",), _maker("table1.accuracy_against_steps")),
-    "table1-training": FigureProduct(("table1",), _maker("table1.training_curves")),
+    "table1-seeds": FigureProduct(("table1", "blackbox"), _maker("table1_figures.every_seed")),
+    "table1-eps": FigureProduct(("table1",), _maker("table1_figures.accuracy_against_eps")),
+    "table1-steps": FigureProduct(("table1",), _maker("table1_figures.accuracy_against_steps")),
+    "table1-training": FigureProduct(("table1",), _maker("table1_figures.training_curves")),
     "blackbox": FigureProduct(("blackbox",), _maker("blackbox.figure")),
     "table2-time": FigureProduct(("table2-time",), _maker("table2_time.figure")),
     "figure3": FigureProduct(("table2",), _maker("figure3.surfaces"), _maker("figure3.view")),

@@ -1,16 +1,12 @@
-"""Table 1: the paper's figures, the reference's and this machine's side by side; differences; its curves."""
+"""Table 1: the paper's figures, the reference's and this machine's side by side; differences."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from nls.reporting import independent
 from nls.reporting.claims import OURS, find_claim, table1_claims
@@ -88,8 +84,8 @@ class TrainedRow:
 
     @property
     def label(self) -> str:
-        """The method with its ε_train."""
-        return row_label(self.key)
+        """The method, a user's without its file, with its ε_train."""
+        return row_label(self.key).rsplit(":", 1)[-1]
 
     @property
     def percents(self) -> dict[str, float]:
@@ -122,8 +118,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """
     sources = _sources(evidence)
     transfer = {
-        "reference": _least_transfer(evidence.reference("blackbox")),
-        "here": _least_transfer(evidence.complete("blackbox")),
+        "reference": least_transfer(evidence.reference("blackbox")),
+        "here": least_transfer(evidence.complete("blackbox")),
     }
     ran = {key[:2] for rows in sources.values() for key in rows}
     asked = dict.fromkeys(
@@ -151,7 +147,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                 line[f"{name} ({source})"] = cells.get(source, {}).get(name)
         for source in sources:
             seeds = found.get(source, {})
-            reasons = [told for row in seeds.values() if (told := _reasons(row, transfer[source]))]
+            reasons = [told for row in seeds.values() if (told := doubts_about(row, transfer[source]))]
             line[f"masking ({source})"] = ("†" if reasons else "") if seeds else None
             doubted = f", {len(reasons)} of {len(seeds)} seeds" if len(seeds) > 1 else ""
             doubts += [
@@ -184,12 +180,13 @@ def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 def _sources(evidence: Evidence) -> dict[str, dict[Key, Seeds]]:
     """Return the rows of the reference and of this machine, each with its seeds."""
     return {
-        "reference": _by_seed(evidence.reference("table1")),
-        "here": _by_seed(evidence.complete("table1")),
+        "reference": by_seed(evidence.reference("table1")),
+        "here": by_seed(evidence.complete("table1")),
     }
 
 
-def _by_seed(records: Sequence[RunRecord]) -> dict[Key, Seeds]:
+def by_seed(records: Sequence[RunRecord]) -> dict[Key, Seeds]:
+    """Return the rows, each with its seeds in order."""
     rows: dict[Key, dict[int, TrainedRow]] = {}
     for row in map(TrainedRow.of, records):
         rows.setdefault(row.key, {})[row.seed] = row
@@ -247,86 +244,6 @@ def _values(seeds: Seeds, name: str) -> dict[int, float]:
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def accuracy_against_eps(evidence: Evidence) -> Figure:
-    """Draw the accuracy that PGD leaves against ε, a panel for each dataset and network.
-
-    Without runs of this machine it draws the reference.
-    """
-    return _curves(evidence, "eps_curve", "eps", "ε of the attack")
-
-
-def accuracy_against_steps(evidence: Evidence) -> Figure:
-    """Draw the accuracy that PGD leaves against its number of steps; it should have levelled off.
-
-    Without runs of this machine it draws the reference.
-    """
-    return _curves(evidence, "steps_curve", "steps", "steps of PGD")
-
-
-def training_curves(evidence: Evidence) -> Figure:
-    """Draw clean and robust accuracy on the last batch of each epoch, a panel for each dataset and network."""
-    return _draw(
-        evidence.complete("table1"),
-        "",
-        _training_lines,
-        "epoch",
-        "accuracy on the last batch, % (dotted: clean)",
-    )
-
-
-def _curves(evidence: Evidence, curve: str, x: str, label: str) -> Figure:
-    def lines(axis: Axes, seeds: Sequence[TrainedRow], color: str) -> None:
-        values = [row.metrics[curve] for row in seeds]
-        _line(axis, values[0][x], [one["pgd-margin"] for one in values], "-", color, seeds[0].label)
-        _line(axis, values[0][x], [one["pgd-xent"] for one in values], "--", color)
-
-    records, source = evidence.drawn("table1")
-    return _draw(records, source, lines, label, "robust accuracy, % (dashed: cross-entropy)")
-
-
-def _training_lines(axis: Axes, seeds: Sequence[TrainedRow], color: str) -> None:
-    histories = [row.history() for row in seeds]
-    epochs = histories[0]["epoch"]
-    _line(axis, epochs, [history["train_accuracy"] for history in histories], ":", color)
-    robust = [history["train_robust_accuracy"] for history in histories]
-    _line(axis, epochs, robust, "-", color, seeds[0].label)
-
-
-def _line(
-    axis: Axes, x: Sequence[float], shares: Sequence[Sequence[float]], style: str, color: str, label: str = ""
-) -> None:
-    """Draw the mean over seeds in percent, and with several seeds a band of one standard deviation around it."""
-    percents = 100 * np.array(shares)
-    mean = percents.mean(axis=0)
-    axis.plot(x, mean, style, color=color, label=label or None)
-    if len(percents) > 1:
-        deviation = percents.std(axis=0, ddof=1)
-        axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.15, linewidth=0)
-
-
-def _draw(
-    records: Sequence[RunRecord],
-    source: str,
-    lines: Callable[[Axes, Sequence[TrainedRow], str], None],
-    x: str,
-    y: str,
-) -> Figure:
-    """Draw the lines of every row, a panel for each dataset and network; ``source`` ends the titles."""
-    panels: dict[str, list[Seeds]] = {}
-    for (dataset, network, *_), seeds in _by_seed(records).items():
-        panels.setdefault(f"{dataset}, {network}", []).append(seeds)
-    count = max(len(panels), 1)
-    figure, axes = plt.subplots(1, count, figsize=(6.5 * count, 4), squeeze=False, layout="constrained")
-    for axis, (name, rows) in zip(axes[0], panels.items(), strict=False):
-        for number, seeds in enumerate(rows):
-            lines(axis, list(seeds.values()), f"C{number}")
-        axis.set(title=name + source, xlabel=x, ylabel=y, ylim=(-2, 102))
-        axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    if not panels:
-        axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
-    return figure
-
-
 def row_label(key: Key) -> str:
     """Return the method with its ε_train."""
     _, _, method, eps = key
@@ -340,7 +257,8 @@ def _place(key: Key) -> tuple[int, str, str, int]:
     return paper, dataset, network, METHODS.index(method) if method in METHODS else len(METHODS)
 
 
-def _reasons(row: TrainedRow, transfer: Mapping[tuple[str, int, float], float]) -> list[str]:
+def doubts_about(row: TrainedRow, transfer: Mapping[tuple[str, int, float], float]) -> list[str]:
+    """Return the reasons to suspect gradient masking, with what :func:`least_transfer` found."""
     accuracy = dict(row.metrics["robust_accuracy"])
     least = transfer.get((row.directory.name, row.metrics["n"], row.eps))
     if least is not None:
@@ -350,7 +268,7 @@ def _reasons(row: TrainedRow, transfer: Mapping[tuple[str, int, float], float]) 
     return masking_reasons(accuracy, row.metrics["vanishing_gradient_share"])
 
 
-def _least_transfer(black_box: Sequence[RunRecord]) -> dict[tuple[str, int, float], float]:
+def least_transfer(black_box: Sequence[RunRecord]) -> dict[tuple[str, int, float], float]:
     """Return the least accuracy under another network's points, by target, number of images and ε."""
     least: dict[tuple[str, int, float], float] = {}
     for record in black_box:

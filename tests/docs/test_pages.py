@@ -180,7 +180,8 @@ def test_the_comparison_of_three_seeds_is_what_the_reference_holds():
     assert len(there) == len(re.findall(r"^\| `[^|]*\|[^|]*± .* \|$", page, re.MULTILINE))
     for _, row in there.iterrows():
         assert row["seeds (reference)"] == 3
-        name = f"`{row['method']}`" if pd.isna(row["eps_train"]) else f"`{row['method']}` {row['eps_train']}"
+        method = row["method"].rsplit(":", 1)[-1]
+        name = f"`{method}`" if pd.isna(row["eps_train"]) else f"`{method}` {row['eps_train']}"
         cells = [str(row[f"{column} (reference)"]) for column in ("clean", "pgd-margin", "autoattack", "min")]
         assert f"| {' | '.join([name, *cells])} |" in page, (
             f"docs/beyond.md should have the row {name} {cells}"

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nls.errors import UserError
-from nls.reporting import reproduction, table1, universality
+from nls.reporting import reproduction, table1_figures, universality
 from nls.reporting.runs import RESULTS, Evidence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def test_what_is_kept_of_theorem_1_and_table_1_can_be_shown_without_runs():
     assert set(frame["source"]) == {"reference"}
     assert frame["faces"].is_monotonic_increasing
     assert frame["seconds to build"].isna().all()
-    (axis,) = table1.accuracy_against_eps(Evidence("workstation", ROOT / RESULTS)).axes
+    (axis,) = table1_figures.accuracy_against_eps(Evidence("workstation", ROOT / RESULTS)).axes
     assert axis.get_title() == "mnist, convnet4a-linear-head, reference"
     assert "ours-linf 0.3" in [text.get_text() for text in axis.get_legend().get_texts()]
 

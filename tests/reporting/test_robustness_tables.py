@@ -4,7 +4,7 @@ import pytest
 import yaml
 from made_up import as_reference, finish
 
-from nls.reporting import blackbox, table1
+from nls.reporting import blackbox, table1, table1_figures
 from nls.reporting.products import make_table
 from nls.reporting.runs import Evidence
 
@@ -24,7 +24,7 @@ def put(folder, where, experiment, name, spec, metrics=None, **files):
     asked.write_text(yaml.safe_dump(spec))
 
 
-def trained(folder, where, name, row, metrics, seed=0):
+def trained(folder, where, name, row, metrics, seed=0, attacks=None):
     accuracies = {"clean_accuracy": 0.99, "n": 100, "vanishing_gradient_share": {"pgd-xent": 0.0}}
     curves = {
         "eps_curve": {"eps": [0.0, 0.3], "pgd-xent": [0.99, 0.5], "pgd-margin": [0.99, 0.4]},
@@ -38,7 +38,7 @@ def trained(folder, where, name, row, metrics, seed=0):
         where,
         "table1",
         name,
-        {"row": row, "seed": seed, "attacks": {"eps": 0.3}},
+        {"row": row, "seed": seed, "attacks": attacks or {"eps": 0.3}},
         accuracies | curves | metrics,
         history_csv=history,
     )
@@ -190,7 +190,12 @@ def test_black_box_tables_are_means_over_the_seeds_of_the_networks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "draw", [table1.accuracy_against_eps, table1.accuracy_against_steps, table1.training_curves]
+    "draw",
+    [
+        table1_figures.accuracy_against_eps,
+        table1_figures.accuracy_against_steps,
+        table1_figures.training_curves,
+    ],
 )
 def test_figures_have_a_line_for_each_row_and_loss(mnist, draw):
     figure = draw(evidence(mnist))
@@ -205,7 +210,7 @@ def test_a_suite_without_complete_runs_says_what_is_missing(tmp_path):
     frame, notes = table1.table(evidence(tmp_path))
     assert len(frame) == 0
     assert "missing: ours (not run" in notes[0]
-    assert len(table1.training_curves(evidence(tmp_path)).axes[0].texts) == 1
+    assert len(table1_figures.training_curves(evidence(tmp_path)).axes[0].texts) == 1
     assert len(blackbox.table(evidence(tmp_path))[0]) == 0
     blackbox.figure(evidence(tmp_path))
 
@@ -267,9 +272,57 @@ def test_seeds_give_means_deviations_intervals_and_verdicts(seeded):
 
 
 def test_curves_have_one_line_a_row_and_a_band_over_seeds(seeded):
-    axis = table1.accuracy_against_eps(evidence(seeded)).axes[0]
+    axis = table1_figures.accuracy_against_eps(evidence(seeded)).axes[0]
     assert len(axis.lines) == 3 * 2
     assert len(axis.collections) == 2 * 2
+
+
+def test_every_seed_has_its_points_and_the_best_mean_minimum_stands_on_top(seeded):
+    (axis,) = table1_figures.every_seed(evidence(seeded)).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["madry 0.2", "ours 0.2", "mma 0.2"]
+    minima = {
+        (float(line.get_xdata()[0]), round(float(line.get_ydata()[0])))
+        for line in axis.lines
+        if line.get_label() == "under all attacks"
+    }
+    assert minima == {(40, 0), (45, 0), (44, 0), (50, 1), (54, 1), (55, 1), (60, 2)}
+    # The first seed on top.
+    heights = [line.get_ydata()[0] for line in axis.lines if line.get_label() == "clean"]
+    assert heights[0] > heights[1] > heights[2]
+
+
+def test_one_doubtful_seed_marks_its_row(mnist):
+    (axis,) = table1_figures.every_seed(evidence(mnist)).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["ours 0.4 †"]
+
+
+def test_a_method_of_the_users_stands_in_figures_without_its_file(tmp_path):
+    row = {"dataset": "digits", "network": "convnet-small", "method": "mine/own.py:Mine", "eps_train": 0.2}
+    metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
+    trained(tmp_path, "mini", "mine", row, metrics)
+    (axis,) = table1_figures.every_seed(evidence(tmp_path)).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Mine 0.2"]
+
+
+@pytest.mark.parametrize(("images", "points"), [(200, 0), (1, 2)])
+def test_a_suite_without_curves_has_no_panel_of_them(tmp_path, images, points):
+    row = {"dataset": "digits", "network": "convnet-small", "method": "madry", "eps_train": 0.2}
+    curve = {name: [0.5] * points for name in ("eps", "pgd-xent", "pgd-margin")}
+    metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
+    attacks = {"eps": 0.3, "curve_images": images}
+    trained(tmp_path, "mini", "madry", row, metrics | {"eps_curve": curve}, attacks=attacks)
+    (axis,) = table1_figures.accuracy_against_eps(evidence(tmp_path)).axes
+    assert not axis.lines
+    assert [text.get_text() for text in axis.texts] == ["no complete run has this"]
+
+
+def test_rows_beyond_the_colours_of_the_house_have_marks(tmp_path):
+    metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
+    for number in range(9):
+        row = {"dataset": "digits", "network": "convnet-small", "method": f"own{number}", "eps_train": 0.2}
+        trained(tmp_path, "mini", f"own{number}", row, metrics)
+    (axis,) = table1_figures.accuracy_against_eps(evidence(tmp_path)).axes
+    assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axis.lines}) == 9 * 2
 
 
 def test_every_form_of_the_table_carries_deviations_and_verdicts(seeded, monkeypatch):

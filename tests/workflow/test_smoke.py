@@ -44,7 +44,7 @@ def test_every_table_and_figure_is_there(smoke):
         for ending in ("csv", "md", "tex"):
             assert (reports / f"{name}.{ending}").stat().st_size > 0
     for name in (
-        *("figure1", "figure2", "table1-eps", "table1-steps", "table1-training", "blackbox"),
+        *("figure1", "figure2", "table1-seeds", "table1-eps", "table1-steps", "table1-training", "blackbox"),
         *("figure3", "figure3-bodies", "figure3-curves", "universality"),
     ):
         for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
