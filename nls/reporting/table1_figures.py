@@ -131,7 +131,9 @@ def _draw(
             again, color = divmod(number, len(SEQUENCE))
             lines(axis, list(seeds.values()), SEQUENCE[color], MARKS[again % len(MARKS)])
         least = min(float(np.min(line.get_ydata())) for line in axis.lines)
-        axis.set(title=name + source, xlabel=x, ylabel=y, ylim=(10 * (least // 10) - 2, 102))
+        floor = 10 * min(least // 10, 9)
+        room = (100 - floor) / 50
+        axis.set(title=name + source, xlabel=x, ylabel=y, ylim=(floor - room, 100 + room))
         axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     _say_if_empty(axes[0, 0], panels)
     return figure
