@@ -211,6 +211,7 @@ def test_a_suite_without_complete_runs_says_what_is_missing(tmp_path):
     assert len(frame) == 0
     assert "missing: ours (not run" in notes[0]
     assert len(table1_figures.training_curves(evidence(tmp_path)).axes[0].texts) == 1
+    assert len(table1_figures.every_seed(evidence(tmp_path)).axes[0].texts) == 1
     assert len(blackbox.table(evidence(tmp_path))[0]) == 0
     blackbox.figure(evidence(tmp_path))
 
