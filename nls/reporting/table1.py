@@ -263,7 +263,7 @@ def doubts_about(row: TrainedRow, transfer: Mapping[tuple[str, int, float], floa
     least = transfer.get((row.directory.name, row.metrics["n"], row.eps))
     if least is not None:
         accuracy["transfer"] = least
-    from nls.attacks.masking import masking_reasons  # with torch, which no figure needs
+    from nls.attacks.masking import masking_reasons  # with torch, which the curves do without
 
     return masking_reasons(accuracy, row.metrics["vanishing_gradient_share"])
 

@@ -123,7 +123,7 @@ def test_a_variant_is_a_row_of_its_own(tmp_path):
     assert sorted(frame["method"]) == ["ours-level", "ours-level-level1"]
 
 
-def black_box_runs(folder, transferred, seed="", models=("ours", "mnist-net-madry"), eps=0.3):
+def black_box_runs(folder, transferred, seed="", models=("ours", "mnist-net-madry"), eps=0.3, where="mini"):
     models = [f"{model}{seed}" for model in models]
     for source in reversed(models):
         transfer = {"eps": eps, "steps": 40, "step_size": 0.01}
@@ -131,7 +131,7 @@ def black_box_runs(folder, transferred, seed="", models=("ours", "mnist-net-madr
         accuracy = {model: 0.1 if model == source else transferred for model in models}
         metrics = {"source": source, "n": 100, "accuracy": {"xent": accuracy, "margin": accuracy}}
         name = f"from-{source}-{eps}"
-        put(folder, "mini", "blackbox", name, {"group": group, "source": source}, metrics)
+        put(folder, where, "blackbox", name, {"group": group, "source": source}, metrics)
 
 
 @pytest.mark.parametrize(("transferred", "doubted"), [(0.85, True), (0.99, False)])
@@ -295,6 +295,18 @@ def test_every_seed_has_its_points_and_the_best_mean_minimum_stands_on_top(seede
 def test_one_doubtful_seed_marks_its_row(mnist):
     (axis,) = table1_figures.every_seed(evidence(mnist)).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["ours 0.4 †"]
+
+
+@pytest.mark.parametrize(("where", "mark"), [("mini", " †"), ("reference/mini", "")])
+def test_transfer_between_other_networks_puts_no_row_in_doubt(tmp_path, where, mark):
+    row = {"dataset": "digits", "network": "convnet-small", "method": "ours", "eps_train": 0.2}
+    metrics = {"robust_accuracy": {"pgd-xent": 0.97, "min": 0.9}, "mean_over_starts": {"pgd-xent": 0.97}}
+    trained(tmp_path, "mini", "ours", row, metrics)
+    black_box_runs(tmp_path, 0.85, where=where)
+    if where != "mini":
+        as_reference(tmp_path, "mini", "blackbox")
+    (axis,) = table1_figures.every_seed(evidence(tmp_path)).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [f"ours 0.2{mark}"]
 
 
 def test_a_method_of_the_users_stands_in_figures_without_its_file(tmp_path):
