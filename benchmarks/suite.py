@@ -204,7 +204,7 @@ def learn_seeds(
     for group in [seeds] if together else [[seed] for seed in seeds]:
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
             run = Run(Path(folder), short, {"identity": "", "source": ""}, device)
-            results = figure2.learn(short, group, train, test, run, [], None)
+            results = figure2.learn(short, group, train, test, 10, run, [], None)
             losses = [float(row["loss"]) for row in run.history if row["step"] == 0]
         found += [(loss, result["accuracy"]) for loss, result in zip(losses, results, strict=True)]
     return found

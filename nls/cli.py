@@ -415,9 +415,7 @@ def _add_reconstruct(verbs: Verbs) -> None:
         help="levelset levelset-paper poisson igr igr-normals atlasnet-25 atlasnet-1 "
         "atlasnet-sphere; default: %(default)s",
     )
-    parser.add_argument(
-        "--normals", action="store_true", help="use the file's normals (poisson); default: estimate them"
-    )
+    parser.add_argument("--normals", action="store_true", help="use the file's normals (poisson, igr)")
     parser.add_argument(
         "--quality",
         choices=("fast", "default", "fine"),

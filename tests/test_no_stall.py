@@ -278,7 +278,7 @@ def separate_by(loss, seeds=(0,), steps=40, **settings):
         )  # fmt: skip
         run = run_in(folder, stalls)
         with stalls:
-            figure2.learn(spec, seeds, splits(64), splits(8), run, [], None)
+            figure2.learn(spec, seeds, splits(64), splits(8), 3, run, [], None)
 
     return separated
 

@@ -18,8 +18,9 @@ from nls.engine.files import written_whole
 from nls.errors import UserError
 from nls.levelset import class_margin
 
-# float32 rounds image ± ε, and sums over many pixels, to this.
+# float32 rounds image ± ε to this; in L2 the offsets of many pixels add up to this, and to this share of ε.
 _ROUNDING = 1e-6
+_ROUNDING_OF_EPS = 4e-6
 
 # A margin below this share of the largest logit may change its sign with the batch or the machine.
 _TIE = 1e-5
@@ -122,11 +123,14 @@ def check_adversarial(
         raise UserError("the adversarial points belong to other images: their number, shape or labels differ")
     check_examples(model, images, labels)
     points = saved.points.to(images)
-    offset = (points - images).flatten(1)
-    away = offset.abs().amax(dim=1) if saved.ball.norm == "linf" else offset.norm(dim=1)
+    offset = (points - images).flatten(1).double()
+    if saved.ball.norm == "linf":
+        away, rounding = offset.abs().amax(dim=1), _ROUNDING
+    else:
+        away, rounding = offset.norm(dim=1), _ROUNDING + _ROUNDING_OF_EPS * saved.ball.eps
     with under_attack(model):
         logits = torch.cat([mean_logits(model, batch, saved.passes) for batch in points.split(batch_size)])
-    beyond = ~(away <= saved.ball.eps + _ROUNDING)
+    beyond = ~(away <= saved.ball.eps + rounding)
     outside = ~((points.flatten(1) >= 0) & (points.flatten(1) <= 1)).all(dim=1)
     require_finite(logits[~(beyond | outside)])
     right = logits.argmax(dim=1) == labels

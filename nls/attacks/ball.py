@@ -58,7 +58,7 @@ class Ball:
     def clip(
         self, points: Float[Tensor, "n *shape"], images: Float[Tensor, "n *shape"]
     ) -> Float[Tensor, "n *shape"]:
-        """Return the nearest points of the ball, to rounding."""
+        """Return points of the ball, to rounding: the nearest ones in L∞; in L2 first into the ball, then the box."""
         if self.norm == "linf":
             return torch.maximum(torch.minimum(points, images + self.eps), images - self.eps).clamp_(0, 1)
         offset = points - images

@@ -60,7 +60,7 @@ class Checkpoint:
         A checkpoint of another identity is set aside under its own name, where its own run finds it again.
         """
         set_aside = set()
-        for path in (self.newest, self.previous, self._aside(self.identity)):
+        for path in (self.newest, self.previous, _aside(self.newest.parent, self.identity)):
             content = self._read(path)
             if content is None:
                 continue
@@ -69,7 +69,7 @@ class Checkpoint:
                     path.unlink()
                     continue
                 set_aside.add(content["identity"])
-                path.replace(self._aside(content["identity"]))
+                path.replace(_aside(path.parent, content["identity"]))
                 self.note(f"checkpoint {path.name} belongs to other settings; it is set aside")
                 continue
             torch.set_rng_state(content["random"]["cpu"])
@@ -77,9 +77,6 @@ class Checkpoint:
                 torch.cuda.set_rng_state_all(content["random"]["cuda"])
             return content["state"]
         return None
-
-    def _aside(self, identity: str) -> Path:
-        return self.newest.with_name(f"checkpoint.{identity[:16]}.pt")
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         """Return what is in a file, or None, and say why, if it is no checkpoint that can be read."""
@@ -144,10 +141,15 @@ class Checkpoint:
         self._written = time.monotonic()
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Delete both generations, at success; what was set aside belongs to other settings and stays."""
-    for name in _GENERATIONS:
-        (folder / name).unlink(missing_ok=True)
+def _aside(folder: Path, identity: str) -> Path:
+    """Return where a checkpoint is set aside that is not of the run at work."""
+    return folder / f"checkpoint.{identity[:16]}.pt"
+
+
+def remove_checkpoints(folder: Path, identity: str) -> None:
+    """Delete both generations of a run, at success, and what others had set aside of it; theirs stays."""
+    for path in (*(folder / name for name in _GENERATIONS), _aside(folder, identity)):
+        path.unlink(missing_ok=True)
 
 
 def require_checksums(path: Path) -> None:

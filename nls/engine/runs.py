@@ -185,7 +185,7 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
             )
         else:
             _carry_out(spec, recipe, directory, made_from)
-        _tidy(directory)
+        _tidy(directory, made_from["identity"])
 
 
 def _require_directory(directory: Path) -> None:
@@ -257,10 +257,10 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
         write_finished(directory, made_from, {PROVENANCE: sealed(provenance)} | texts)
 
 
-def _tidy(directory: Path) -> None:
+def _tidy(directory: Path, identity: str) -> None:
     """Delete what only an unfinished run needs."""
     (directory / HEARTBEAT).unlink(missing_ok=True)
-    remove_checkpoints(directory)
+    remove_checkpoints(directory, identity)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec
 from nls.errors import NlsError
 from nls.experiments.recipes import recipe
+from nls.reconstruction.poisson import Poisson
 
 Spec = TypeVar("Spec", bound=RunSpec)
 
@@ -35,6 +36,8 @@ _STEPS = 15
 # Shapes (c, h, w) and training images of the sets that made-up images stand in for.
 _IMAGES = {"mnist": (1, 28, 28, 60_000), "fashion_mnist": (1, 28, 28, 60_000), "cifar10": (3, 32, 32, 50_000)}
 _SCAN_POINTS = 170_000
+# Experiments whose runs reconstruct a surface by a method with a name.
+_SURFACES = ("table2", "table2-time", "hard_inputs")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _kind(spec: RunSpec) -> str:
             eps = [] if row["eps_train"] is None else [f"{row['eps_train']:g}"]
             variant = [] if row["variant"] is None else [row["variant"]]
             parts = [row["dataset"], row["network"], row["method"], *variant, *eps]
-        case "table2":
+        case surface if surface in _SURFACES:
             parts = [values["name"]]
         case _:
             parts = []
@@ -126,7 +129,7 @@ def _kind(spec: RunSpec) -> str:
 
 def _measure(kind: str, runs: Sequence[RunSpec], seconds: float, folder: Path) -> Cost:
     spec = runs[len(runs) // 2]
-    if spec.experiment == "universality" or kind == "table2 poisson":
+    if spec.experiment == "universality" or isinstance(getattr(spec, "method", None), Poisson):
         return Cost(kind, len(runs), reason="no training; seconds to minutes each")
     if any(not Path(path).exists() for path in spec.files_read()):
         return Cost(kind, len(runs), reason="reads what other runs leave")
@@ -164,7 +167,7 @@ def _with_smaller_batches(spec: RunSpec) -> tuple[RunSpec, float]:
     training: dict[str, Any] = {
         "figure2": lambda: values["training"],
         "table1": lambda: values["row"]["training"],
-        "table2": lambda: values["method"].get("training", {}),
+        **dict.fromkeys(_SURFACES, lambda: values["method"].get("training", {})),
         "figure3": lambda: values["fit"]["training"],
     }.get(spec.experiment, dict)()
     key = "batch" if "batch" in training else "batch_size"

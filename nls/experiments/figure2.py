@@ -164,7 +164,9 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     while len(results) < len(spec.seeds):
         begun = saved.pop("training", None)
         count = len(begun["seeds"]) if begun else at_once
-        results += learn(spec, spec.seeds[len(results) :][:count], train, test, run, results, begun)
+        results += learn(
+            spec, spec.seeds[len(results) :][:count], train, test, data.classes, run, results, begun
+        )
         run.history.sort(key=lambda row: (spec.seeds.index(int(row["seed"])), row["step"]))
     majority = _majority(test, data.classes)
     return {
@@ -217,6 +219,7 @@ def learn(
     seeds: Sequence[int],
     train: Split,
     test: Split,
+    classes: int,
     run: Run,
     results: list[dict[str, float]],
     saved: dict[str, Any] | None,
@@ -226,7 +229,6 @@ def learn(
     Everything drawn is drawn by each seed's own streams, and every mean is over the images of one seed: a seed's
     result is the same, to rounding, whichever others it is trained with. ``saved`` is where the run was interrupted.
     """
-    classes = int(train.labels.max()) + 1
     chosen = [_subset(seed, _training_images(spec, train), train) for seed in seeds]
     subsets = [_to_device(train, rows, classes, run.device) for rows in chosen]
     x, y = (torch.stack(parts, dim=1) for parts in zip(*subsets, strict=True))  # (images, seeds, …)

@@ -6,6 +6,7 @@ of PGD.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -44,7 +45,8 @@ class AttackPlan(Settings):
 
     eps: float = Field(ge=0, le=1, description="ε: radius of the L∞ ball, in pixel values")
     attacks: list[str] = Field(
-        min_length=1, description="some of pgd-xent, pgd-margin, apgd-ce, apgd-t, fab-t, square, autoattack"
+        min_length=1,
+        description="some of pgd-xent, pgd-margin, apgd-ce, apgd-dlr, apgd-t, fab-t, square, autoattack",
     )
     steps: int = Field(ge=1, description="steps of PGD")
     step_size: float = Field(gt=0, le=1, description="step size of PGD, in pixel values")
@@ -71,8 +73,9 @@ class AttackPlan(Settings):
     @field_validator("curve_eps")
     @classmethod
     def _ascending(cls, radii: list[float]) -> list[float]:
-        if radii != sorted(radii) or any(not 0 <= radius <= 1 for radius in radii):
-            raise ValueError("radii must ascend from 0 or more to at most 1, in pixel values")
+        ascending = all(before < radius for before, radius in pairwise(radii))
+        if not ascending or any(not 0 <= radius <= 1 for radius in radii):
+            raise ValueError("radii must ascend from 0 or more to at most 1, in pixel values, each once")
         return radii
 
     def effort(self) -> Effort:
@@ -117,6 +120,8 @@ class Row(Settings):
     @classmethod
     def _settings(cls, settings: dict[str, Any], others: ValidationInfo) -> dict[str, Any]:
         method, helper = others.data.get("method"), others.data.get("helper")
+        if method == "hat" and "helper" in settings:
+            raise ValueError("name the helper's run under the row's key helper, not a file here")
         if method is not None and method in METHODS:
             given = settings | ({} if helper is None else {"helper": helper})
             with told_with_key():

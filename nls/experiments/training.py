@@ -19,7 +19,7 @@ from nls.engine.optimizers import SGD, Adam
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import Settings
-from nls.engine.state import Part, restore, snapshot
+from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.user_code import is_user_code
 from nls.errors import UserError
 from nls.experiments.calibration import calibrate, output_layer
@@ -161,13 +161,15 @@ def train(
         output_layer(network, held_out[0][:1])
     kept = KeptWeights(network, training.average, held_out, eps, seed)
     search = torch_stream(seed, "search", device=device)
-    parts: Mapping[str, Part] = {
+    parts: dict[str, Part] = {
         "network": network,
         "optimizer": optimizer,
         "schedule": schedule,
         "kept": kept,
         "search": search,
     }
+    if isinstance(method, Stateful):
+        parts["method"] = method
     saved = run.resume() or {"step": 0, "loss": 0.0, "parts": None}
     if saved["parts"] is not None:
         restore(parts, saved["parts"])

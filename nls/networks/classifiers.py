@@ -23,6 +23,8 @@ CLASSIFIERS: Mapping[str, Callable[[int, int, int], nn.Module]] = {
     "resnet8-group": resnet8_group,
     "convnet-small": convnet_small,
 }
+# The side that the convolutions and poolings of a network leave a pixel of; the others take any.
+_SMALLEST = {"convnet4a": 16, "convnet4a-linear-head": 16, "convnet4b": 4, "convnet-small": 2}
 
 
 def build_classifier(name: str, channels: int, side: int, classes: int) -> nn.Module:
@@ -32,13 +34,17 @@ def build_classifier(name: str, channels: int, side: int, classes: int) -> nn.Mo
     as it has parameters of these names; one that needs three arguments of other names gets them in this order.
 
     Raises:
-        UserError: an unknown name, a file that cannot be loaded, a factory that fails, or a network that does not
+        UserError: an unknown name, images smaller than the network takes, a file that cannot be loaded, a factory that fails, or a network that does not
             return one row of ``classes`` finite logits an image.
     """
     if is_user_code(name):
         return _build_own(name, channels, side, classes)
     if name not in CLASSIFIERS:
         raise UserError(f"unknown network {name!r}: take one of {', '.join(CLASSIFIERS)}, or FILE.py:FACTORY")
+    if side < _SMALLEST.get(name, 1):
+        raise UserError(
+            f"{name} takes images of {_SMALLEST[name]} x {_SMALLEST[name]} pixels or more, not {side} x {side}"
+        )
     return CLASSIFIERS[name](channels, side, classes)
 
 

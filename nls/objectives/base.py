@@ -50,7 +50,8 @@ class ClassifierLoss(Protocol):
 
     A user's own method is a class with this call in a file; the arguments of its constructor are its settings,
     and a config names it ``file.py:Class``. The model comes in training mode, and its parameters take gradients
-    from what is returned only; ``nls.attacks.under_attack`` is the mode to search in.
+    from what is returned only; ``nls.attacks.under_attack`` is the mode to search in. What a method keeps from batch to
+    batch travels with a checkpoint if it has ``state_dict`` and ``load_state_dict``.
 
     A method may have ``repeatable(model) -> bool``. True says that every step is the same operations on tensors,
     whatever the values and the epoch are, with no random numbers but those of ``moment.generator``: a GPU then
@@ -71,10 +72,12 @@ def rows_to_train_on(model: nn.Module, flags: Bool[Tensor, " n"]) -> Int[Tensor,
     """Return the rows whose flag is set; on a GPU, which would wait for their number, all rows.
 
     Batch normalisation makes samples of a batch depend on one another in training mode. A model with such layers
-    always gets the rows themselves, so that no other sample enters its statistics: a GPU then waits once a step.
+    always gets the rows themselves, so that no other sample enters its statistics: a GPU then waits once a step. Of
+    one row alone there are no statistics, so it gets none.
     """
     if has_batch_normalisation(model):
-        return flags.nonzero()[:, 0]
+        rows = flags.nonzero()[:, 0]
+        return rows if len(rows) > 1 else rows[:0]
     return rows_where(flags)
 
 

@@ -32,7 +32,7 @@ class DyART:
         weight: λ.
         temperature: T.
         steps: of the search; each takes one gradient and one value.
-        eps_start: radius of the box in which the search starts, in pixel values.
+        eps_start: width of the box around the image in which the search starts, in pixel values.
         burn_in_epochs: epochs of cross-entropy alone at the start; 10 in the release.
     """
 

@@ -65,7 +65,8 @@ class HAT(BoxSearch):
     def _helper_like(self, model: nn.Module) -> nn.Module:
         """Return the helper, read at the first call."""
         if not self._read:
-            helper = copy.deepcopy(model).eval().requires_grad_(False)
+            # A compiled model would name its weights otherwise than the file does.
+            helper = copy.deepcopy(getattr(model, "_orig_mod", model)).eval().requires_grad_(False)
             load_weights(helper, Path(self.helper))
             self._read.append(helper)
         return self._read[0]

@@ -25,9 +25,9 @@ class IgrTerms(NamedTuple):
 class IgrLoss:
     """``mean |F(x_j)| + τ mean ‖∇F(x_j) − n_j‖ + λ mean (‖∇F(x)‖ − 1)² + κ mean max(0, d_H(x) − F(x))``.
 
-    As in the paper, the samples x are half near the cloud (points of the batch moved by ``N(0, σ_j²)``, with σ_j the
-    distance to the 50th neighbour) and half uniform: one part of these in the cloud's own box, one in the box of the
-    grid. The last term is ours. d_H is how far x is beyond one of the planes around the cloud's convex hull H, which
+    A third of the samples x are near the cloud (points of the batch moved by ``N(0, σ_j²)``, with σ_j the distance to
+    the 50th neighbour), a third uniform in the cloud's own box, and a third uniform in the box of the grid; the paper
+    takes half near the cloud and half uniform. The last term is ours. d_H is how far x is beyond one of the planes around the cloud's convex hull H, which
     have some slack, so the term is 0 for the signed distance to any surface inside H. Without normals nothing else
     tells F its sign outside: the surface runs out through a hole of the scan, or stands as a sheet in the air.
 

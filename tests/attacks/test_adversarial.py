@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from nls.attacks import Ball, attack, check_adversarial, read_adversarial, save_adversarial
+from nls.attacks.adversarial import Saved
 from nls.cli import main
 
 FACTORY = "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(36, 5))\n"
@@ -68,6 +69,24 @@ def test_saved_points_are_verified(folder, norm, eps, capsys, monkeypatch):
     arrays = dict(np.load(folder / "points.npz"))
     assert arrays["points"].shape == (40, 1, 6, 6)
     assert arrays["points"].dtype == np.float32
+
+
+@pytest.mark.parametrize(("side", "eps"), [(32, 5.0), (224, 2.0)])
+def test_the_rounding_of_many_pixels_is_no_step_out_of_the_ball(side, eps):
+    """The ends of steps of PGD in L2; a thousandth more than ε is outside."""
+    draws = torch.Generator().manual_seed(0)
+    images = 0.45 + 0.1 * torch.rand((40, 3, side, side), generator=draws)
+    ball = Ball(eps, "l2")
+    points = ball.step(images, torch.randn(images.shape, generator=draws), 2 * eps, images)
+    model, labels = nn.Sequential(nn.Flatten(), nn.Linear(3 * side**2, 2)), torch.zeros(40, dtype=torch.long)
+    withstood = model(points).argmax(dim=1) == labels
+
+    def outside(points):
+        saved = Saved(points, labels, withstood, ball, 1, "", "")
+        return check_adversarial(saved, model, images, labels)["outside_ball"]
+
+    assert outside(points) == 0
+    assert outside(images + 1.001 * (points - images)) == 40
 
 
 def change(folder, name, **values):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nls.cli import main
-from nls.engine.checkpoint import Checkpoint
+from nls.engine.checkpoint import Checkpoint, remove_checkpoints
 from nls.engine.files import write_if_changed, write_json, written_whole
 from nls.engine.runs import execute
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
@@ -190,6 +190,8 @@ def test_a_checkpoint_of_other_settings_is_set_aside_and_found_again(tmp_path):
     assert "other settings" in notes[0]
     checkpoint("you").save_if_due(lambda: {"step": 7})
     assert checkpoint("me").load() == {"step": 2}
+    remove_checkpoints(tmp_path, "me")
+    assert checkpoint("me").load() is None
     assert checkpoint("you").load() == {"step": 7}
 
 

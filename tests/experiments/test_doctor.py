@@ -97,6 +97,30 @@ def test_data_that_were_not_fetched_are_made_up_as_if_they_were(checkout, monkey
     assert all(cost.made_up for cost in costs)
 
 
+def test_each_method_of_a_surface_suite_is_priced_by_itself(checkout):
+    methods = {
+        "ours": {"method": "levelset", "training": {"steps": 3}},
+        "plain": {"method": "poisson"},
+        "theirs": {"method": "igr", "training": {"steps": 4}},
+    }
+    suite = {
+        "suite": "s",
+        "experiments": {
+            "table2-time": {"data": "bodies", "scans": [0], "methods": methods},
+            "hard_inputs": {"conditions": ["usual"], "methods": methods},
+        },
+    }
+    specs = load_suite(suite, "a test").specs
+    costs = {cost.kind: cost for cost in measure([spec for runs in specs.values() for spec in runs], 1)}
+    assert {kind: cost.steps for kind, cost in costs.items()} == {
+        f"{experiment} {name}": steps
+        for experiment in suite["experiments"]
+        for name, steps in {"ours": 3, "plain": 0, "theirs": 4}.items()
+    }
+    for experiment in suite["experiments"]:
+        assert costs[f"{experiment} plain"].reason == "no training; seconds to minutes each"
+
+
 def test_a_method_that_begins_cheaply_is_priced_by_its_whole_training(checkout):
     (checkout / "late.py").write_text(LATE)
     row = {"dataset": "digits", "network": "convnet-small", "method": "late.py:Late"}

@@ -11,6 +11,7 @@ import yaml
 
 from nls.cli import main
 from nls.data import Split
+from nls.engine.seeds import numpy_stream
 from nls.errors import UserError
 from nls.experiments import figure2, load_suite
 from nls.objectives.geometric_svm import GeometricSVM
@@ -100,6 +101,25 @@ def run_of(folder, loss, out, seeds_at_once, monkeypatch):
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json")))
     monkeypatch.setattr(figure2, "seeds_at_once", lambda spec, train, device: seeds_at_once)
     return main(["run", "spec.yaml", "--out", out])
+
+
+def test_a_class_that_is_held_out_whole_does_not_move_the_halves(folder):
+    """Of six classes 0 to 2 are −1, for training too, although the only image of class 5 is held out."""
+    labels = np.arange(500) % 5
+    held_out = numpy_stream(0, "validation").permutation(500)[:50]
+    labels[held_out[labels[held_out] == 4][0]] = 5
+    images = np.where(labels < 3, 255, 0).astype(np.uint8)[:, None, None] * np.ones((8, 8), dtype=np.uint8)
+    np.savez("six.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    plan = {"fractions": [1.0], "seeds": 1, "losses": {"hinge": {}}}
+    figure2 = {
+        "datasets": {"six.npz": plan},
+        "evaluate_on": "validation",
+        "training": {"steps": 40, "batch_size": 16},
+    }
+    loaded = load_suite({"suite": "s", "experiments": {"figure2": figure2}}, "config")
+    (folder / "spec.yaml").write_text(yaml.safe_dump(loaded.specs["figure2"][0].model_dump(mode="json")))
+    assert main(["run", "spec.yaml", "--out", "out"]) == 0
+    assert json.loads((folder / "out/metrics.json").read_text())["accuracy"] == [1.0]
 
 
 @pytest.mark.parametrize("steps", [1, 10])

@@ -58,6 +58,27 @@ class Once:
         return self.madry(model, images, labels, moment)
 """
 
+COUNTING = """
+import os, signal
+from torch.nn.functional import cross_entropy
+
+class Counts:
+    def __init__(self, stops_at=0):
+        self.calls, self.stops_at = 0, stops_at
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.calls = state["calls"]
+
+    def __call__(self, model, images, labels, moment):
+        self.calls += 1
+        if self.calls == self.stops_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return cross_entropy(model(images), labels) / self.calls
+"""
+
 
 def specs(tmp_path, seeds=1, **rows):
     common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)
@@ -130,6 +151,29 @@ def test_the_network_of_another_run_helps(tmp_path, monkeypatch):
     for spec in found.values():
         carried_out(spec, helper.with_name(spec.run))
     assert (helper.with_name("digits-convnet-small-hat") / "metrics.json").exists()
+
+
+def test_the_helper_is_named_by_its_run_alone(tmp_path):
+    hat = {"method": "hat", "settings": {"eps": 0.1, "helper": "weights.pt"}}
+    for row in (hat, hat | {"helper": "digits-convnet-small-standard"}):
+        with pytest.raises(ValueError, match="under the row's key helper"):
+            specs(tmp_path, hat=row)
+
+
+def test_what_a_method_counts_travels_with_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "counts.py").write_text(COUNTING)
+    whole, stopped = specs(
+        tmp_path,
+        a={"method": "counts.py:Counts"},
+        b={"method": "counts.py:Counts", "settings": {"stops_at": 5}, "variant": "b"},
+    ).values()
+    carried_out(whole, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        carried_out(stopped, tmp_path / "stopped")
+    carried_out(stopped, tmp_path / "stopped")
+    for name in ("history.csv", "weights.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
 
 
 def test_a_run_stopped_in_its_attacks_repeats_none_that_was_done(tmp_path, monkeypatch):

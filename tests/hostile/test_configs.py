@@ -155,6 +155,7 @@ def test_what_is_no_config_is_refused(refused, tmp_path, case):
         ("table1.attacks.digits.eps", 8, ["eps: 8", "less than or equal to 1"]),
         ("table1.attacks.digits.step_size", 2.0, ["step_size: 2.0"]),
         ("table1.attacks.digits.curve_eps", [0.2, 0.1], ["curve_eps", "ascend"]),
+        ("table1.attacks.digits.curve_eps", [0.1, 0.1], ["curve_eps", "each once"]),
         ("table1.attacks.digits.curve_eps", [0.1, 8.0], ["curve_eps", "at most 1"]),
         ("table1.attacks.digits.test_images", 0, ["test_images: 0"]),
         # black box

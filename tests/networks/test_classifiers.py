@@ -47,6 +47,16 @@ def test_digits_sized_images():
     assert build_classifier("convnet-small", 1, 8, 10)(torch.rand(3, 1, 8, 8)).shape == (3, 10)
 
 
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("convnet4a", 16), ("convnet4a-linear-head", 16), ("convnet4b", 4), ("convnet-small", 2)],
+)
+def test_images_that_are_too_small_are_told(name, side):
+    assert build_classifier(name, 1, side, 10)(torch.rand(1, 1, side, side)).shape == (1, 10)
+    with pytest.raises(UserError, match=f"{name} takes images of {side} x {side} pixels or more, not"):
+        build_classifier(name, 1, side - 1, 10)
+
+
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match=r"unknown network 'vgg'.*resnet18"):
         build_classifier("vgg", 1, 28, 10)

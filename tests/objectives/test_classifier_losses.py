@@ -9,7 +9,7 @@ from nls.attacks import is_correct
 from nls.errors import UserError
 from nls.levelset import class_margin
 from nls.networks.classifiers import build_classifier
-from nls.objectives.base import Moment, warmed_up
+from nls.objectives.base import Moment, rows_to_train_on, warmed_up
 from nls.objectives.classifiers import METHODS, make_method
 from nls.objectives.large_margin import LargeMargin
 from nls.objectives.madry import Madry
@@ -112,6 +112,14 @@ def test_one_step_moves_the_boundary_away_from_a_correct_sample_and_towards_a_wr
     optimizer.step()
     after = abs(image[0, 0, 0, 0].item() - crossing())
     assert (after > before) == (row == 0)
+
+
+def test_one_row_alone_has_no_batch_statistics():
+    normalised = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.BatchNorm1d(2))
+    flags = torch.tensor([False, True, False])
+    assert rows_to_train_on(normalised, flags).tolist() == []
+    assert rows_to_train_on(normalised[:2], flags).tolist() == [1]
+    assert rows_to_train_on(normalised, ~flags).tolist() == [0, 2]
 
 
 def test_the_loss_is_right_at_theta_0_under_batch_normalisation():

@@ -85,6 +85,16 @@ def test_hat_equals_its_closed_form(binary, tmp_path):
     assert sum(parameter.requires_grad for parameter in model.parameters()) == 2
 
 
+def test_hat_reads_its_helper_for_a_compiled_network_too(binary, tmp_path):
+    model, images, labels = binary
+    torch.save(model.state_dict(), tmp_path / "helper.pt")
+    method = HAT(eps=0.05, helper=str(tmp_path / "helper.pt"))
+    compiled = torch.compile(model, backend="eager")
+    torch.testing.assert_close(
+        method(compiled, images, labels, moment()), method(model, images, labels, moment())
+    )
+
+
 def test_hat_without_its_helper_is_one_line(binary):
     model, images, labels = binary
     with pytest.raises(UserError, match="no such file of weights"):
