@@ -555,7 +555,7 @@ def _add_chamfer(verbs: Verbs) -> None:
         _chamfer,
         figures=True,
     )
-    parser.add_argument("first", type=Path, metavar="A", help="PLY, OBJ or GLB")
+    parser.add_argument("first", type=Path, metavar="A", help="PLY, OBJ, STL, OFF or GLB")
     parser.add_argument("second", type=Path, metavar="B", help="the other")
     parser.add_argument(
         "--points",
@@ -583,7 +583,7 @@ def _add_represent(verbs: Verbs) -> None:
         _represent,
     )
     parser.add_argument(
-        "mesh", type=Path, metavar="MESH.ply", help="watertight triangles: PLY, OBJ, STL or OFF"
+        "mesh", type=Path, metavar="MESH.ply", help="watertight triangles: PLY, OBJ, STL, OFF or GLB"
     )
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="NET.safetensors", help="the network"

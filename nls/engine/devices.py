@@ -24,8 +24,10 @@ def choose_device(wish: str) -> torch.device:
     """Return the device for ``auto``, ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
 
     Raises:
-        UserError: ``cuda`` was asked for and there is none.
+        UserError: another name, or ``cuda`` was asked for and there is none.
     """
+    if wish not in ("auto", "cpu", "cuda"):
+        raise UserError(f"unknown device {wish!r}: take auto, cpu or cuda")
     if wish == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wish == "cuda" and not torch.cuda.is_available():

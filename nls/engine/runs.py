@@ -185,7 +185,7 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
             )
         else:
             _carry_out(spec, recipe, directory, made_from)
-        _tidy(directory, made_from["identity"])
+        _tidy(directory, spec.identity())
 
 
 def _require_directory(directory: Path) -> None:

@@ -8,7 +8,7 @@ from nls.errors import UserError
 from nls.experiments.watching import WatchedSession
 from nls.geometry.clouds import Cloud, read_cloud, read_surface
 from nls.geometry.files import WRITTEN_FORMATS, read_mesh, require_writable, write_mesh
-from nls.geometry.meshing import largest_component, topology
+from nls.geometry.meshing import largest_piece, topology
 from nls.geometry.metrics import chamfer_of_meshes, compare
 from nls.reconstruction import METHODS, reconstruct
 from nls.reconstruction.api import Quality
@@ -104,10 +104,12 @@ def mesh_network_file(network: Path, out: Path, resolution: int, keep_largest: b
     """
     require_writable(out)
     mesh = load_network(network).mesh(resolution, choose_device(device))
+    told = ""
     if keep_largest:
-        mesh = largest_component(mesh)
+        mesh, dropped = largest_piece(mesh)
+        told = f"; dropped {dropped} pieces" if dropped else ""
     write_mesh(out, mesh)
-    print(f"{out}: {len(mesh.vertices)} vertices, {topology(mesh)}")
+    print(f"{out}: {len(mesh.vertices)} vertices, {topology(mesh)}{told}")
 
 
 def compare_files(

@@ -18,7 +18,7 @@ _REPEATING = (".stl", ".obj", ".glb")
 def read_mesh(path: Path) -> trimesh.Trimesh:
     """Read a mesh: PLY, OBJ, STL, OFF or GLB; polygons are cut into triangles.
 
-    Vertices that STL, OBJ or GLB repeat at exactly the same place are one vertex.
+    Vertices that STL, OBJ or GLB repeat at exactly the same place are one vertex; those of no face are left out.
 
     Raises:
         UserError: the file is missing or unreadable, has no faces or none with an area, or has coordinates that are
@@ -33,6 +33,7 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
     require_measurable(np.asarray(shape.vertices), str(path))
     if not shape.area > 0:
         raise UserError(f"{path} has no face with an area: give a mesh of a surface")
+    shape.remove_unreferenced_vertices()
     return _with_shared_vertices(shape) if path.suffix.lower() in _REPEATING else shape
 
 
@@ -89,7 +90,9 @@ def load_shape(path: Path) -> trimesh.Geometry:
         UserError: it cannot be read, breaks off, or has a face with a vertex that does not exist.
     """
     try:
-        shape = trimesh.load(path, process=False, force="mesh" if path.suffix.lower() == ".glb" else None)
+        shape = trimesh.load(path, process=False)
+        if isinstance(shape, trimesh.Scene):  # several materials, or nodes with places of their own
+            shape = shape.to_mesh()
         _require_every_row(path, shape)
     except UserError:
         raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from skimage.measure import marching_cubes
 
 from nls.errors import UserError
@@ -79,16 +79,28 @@ def trimmed(mesh: trimesh.Trimesh, distances: Float[np.ndarray, " v"], most: flo
 
 def without_small_pieces(mesh: trimesh.Trimesh, share: float) -> tuple[trimesh.Trimesh, int]:
     """Return a mesh without the connected pieces that have less than a share of its area, and how many these were."""
+    piece, areas = _pieces(mesh)
+    return _without(mesh, piece, areas < share * areas.sum())
+
+
+def largest_piece(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, int]:
+    """Return the connected piece of a mesh with the largest area, and how many others there were."""
+    piece, areas = _pieces(mesh)
+    return _without(mesh, piece, np.arange(len(areas)) != areas.argmax())
+
+
+def _pieces(mesh: trimesh.Trimesh) -> tuple[Int[np.ndarray, " f"], Float[np.ndarray, " p"]]:
+    """Return the piece of each face, of those that edges connect, and the area of each piece."""
     piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
-    areas = np.bincount(piece, weights=mesh.area_faces)
-    small = areas < share * areas.sum()
-    if not small.any():
+    return piece, np.bincount(piece, weights=mesh.area_faces)
+
+
+def _without(
+    mesh: trimesh.Trimesh, piece: Int[np.ndarray, " f"], dropped: Bool[np.ndarray, " p"]
+) -> tuple[trimesh.Trimesh, int]:
+    """Return the mesh without the pieces to be dropped, and how many these are."""
+    if not dropped.any():
         return mesh, 0
-    left = trimesh.Trimesh(mesh.vertices, mesh.faces[~small[piece]], process=False)
+    left = trimesh.Trimesh(mesh.vertices, mesh.faces[~dropped[piece]], process=False)
     left.remove_unreferenced_vertices()
-    return left, int(np.count_nonzero(small))
-
-
-def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Return the piece of a mesh with the largest area."""
-    return max(mesh.split(only_watertight=False), key=lambda piece: float(piece.area))
+    return left, int(np.count_nonzero(dropped))

@@ -34,8 +34,8 @@ def build_classifier(name: str, channels: int, side: int, classes: int) -> nn.Mo
     as it has parameters of these names; one that needs three arguments of other names gets them in this order.
 
     Raises:
-        UserError: an unknown name, images smaller than the network takes, a file that cannot be loaded, a factory that fails, or a network that does not
-            return one row of ``classes`` finite logits an image.
+        UserError: an unknown name, images smaller than the network takes, a file that cannot be loaded, a factory
+            that fails, or a network that does not return one row of ``classes`` finite logits an image.
     """
     if is_user_code(name):
         return _build_own(name, channels, side, classes)

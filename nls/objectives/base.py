@@ -50,8 +50,8 @@ class ClassifierLoss(Protocol):
 
     A user's own method is a class with this call in a file; the arguments of its constructor are its settings,
     and a config names it ``file.py:Class``. The model comes in training mode, and its parameters take gradients
-    from what is returned only; ``nls.attacks.under_attack`` is the mode to search in. What a method keeps from batch to
-    batch travels with a checkpoint if it has ``state_dict`` and ``load_state_dict``.
+    from what is returned only; ``nls.attacks.under_attack`` is the mode to search in. What a method keeps from batch
+    to batch travels with a checkpoint if it has ``state_dict`` and ``load_state_dict``.
 
     A method may have ``repeatable(model) -> bool``. True says that every step is the same operations on tensors,
     whatever the values and the epoch are, with no random numbers but those of ``moment.generator``: a GPU then

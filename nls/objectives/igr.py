@@ -27,9 +27,10 @@ class IgrLoss:
 
     A third of the samples x are near the cloud (points of the batch moved by ``N(0, σ_j²)``, with σ_j the distance to
     the 50th neighbour), a third uniform in the cloud's own box, and a third uniform in the box of the grid; the paper
-    takes half near the cloud and half uniform. The last term is ours. d_H is how far x is beyond one of the planes around the cloud's convex hull H, which
-    have some slack, so the term is 0 for the signed distance to any surface inside H. Without normals nothing else
-    tells F its sign outside: the surface runs out through a hole of the scan, or stands as a sheet in the air.
+    takes half near the cloud and half uniform. The last term is ours. d_H is how far x is beyond one of the planes
+    around the cloud's convex hull H, which have some slack, so the term is 0 for the signed distance to any surface
+    inside H. Without normals nothing else tells F its sign outside: the surface runs out through a hole of the scan,
+    or stands as a sheet in the air.
 
     Attributes:
         eikonal_weight: λ.

@@ -12,8 +12,8 @@ from torch import nn
 from nls.engine.devices import choose_device
 from nls.engine.seeds import numpy_stream, stream_seed
 from nls.errors import UserError
-from nls.geometry.clouds import check_points, unit_normals
-from nls.geometry.meshing import Topology, largest_component, topology, trimmed
+from nls.geometry.clouds import FEWEST_POINTS, check_points, unit_normals
+from nls.geometry.meshing import Topology, largest_piece, topology, trimmed
 from nls.geometry.metrics import distances_to
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.methods import METHODS, Method, NamedMethod
@@ -91,7 +91,7 @@ def reconstruct(
         resolution: nodes of the meshing grid along an axis (methods with a level set); None for that of the quality.
         max_points: a larger cloud is thinned to so many points, at random.
         trim: drop what is farther than this from every point of the cloud, in the cloud's units; None to keep all.
-        keep_largest: whether to drop all pieces but the largest; each dropped piece is told.
+        keep_largest: whether to drop all pieces but the largest; how many were dropped is told.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of sampling and initialisation.
         session: what is told and shown on the way, with its device; None for a plain call on ``device``.
@@ -114,6 +114,10 @@ def reconstruct(
     resolution = QUALITIES[quality].resolution if resolution is None else resolution
     if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
         raise UserError(f"resolution must be from {MIN_RESOLUTION} to {MAX_RESOLUTION}, not {resolution}")
+    if max_points < FEWEST_POINTS:
+        raise UserError(f"max_points must be at least {FEWEST_POINTS}, not {max_points}")
+    if trim is not None and not trim > 0:
+        raise UserError(f"trim must be a length above 0, not {trim}")
     session = UnsavedSession(choose_device(device)) if session is None else session
     cloud = np.asarray(points, dtype=np.float64)
     return reconstruct_with(
@@ -177,8 +181,7 @@ def _with_steps(settings: NamedMethod, steps: int) -> NamedMethod:
 
 def _largest(mesh: trimesh.Trimesh, session: SurfaceSession) -> trimesh.Trimesh:
     """Drop all pieces but the largest, and say so."""
-    kept = largest_component(mesh)
-    dropped = topology(mesh).components - topology(kept).components
+    kept, dropped = largest_piece(mesh)
     if dropped:
         share = 1 - kept.area / mesh.area
         session.note(f"dropped {dropped} pieces with {share:.2%} of the area")

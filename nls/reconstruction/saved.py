@@ -57,8 +57,9 @@ def load_network(path: Path) -> SavedNetwork:
     Raises:
         UserError: the file is missing or damaged, or is no saved network of a level set.
     """
-    about = _metadata(path)
+    text = _metadata(path)
     try:
+        about: dict[str, Any] = json.loads(text)
         method = TypeAdapter(Method).validate_python(about["method"])
         frame = Frame(np.array(about["centre"], dtype=np.float64), float(about["radius"]))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
@@ -75,7 +76,7 @@ def load_network(path: Path) -> SavedNetwork:
     return SavedNetwork(network, frame)
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def _metadata(path: Path) -> str:
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
@@ -85,5 +86,4 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is no safetensors file, or is damaged: save the network again") from error
     if text is None:
         raise UserError(f"{path}: is no network of `nls reconstruct --save-network`")
-    about: dict[str, Any] = json.loads(text)
-    return about
+    return text

@@ -44,4 +44,5 @@ class UserMethod(Settings):
             what = "one without faces or with coordinates that are not finite"
             found = what if isinstance(mesh, trimesh.Trimesh) else f"a {type(mesh).__name__}"
             raise UserError(f"{self.method}: must return a trimesh.Trimesh of a surface, not {found}")
+        mesh.remove_unreferenced_vertices()
         return Surface(mesh)

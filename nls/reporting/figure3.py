@@ -11,7 +11,7 @@ from matplotlib.gridspec import SubplotSpec
 
 from nls.errors import UserError
 from nls.reporting.render import Image, View, render
-from nls.reporting.runs import Evidence, RunRecord
+from nls.reporting.runs import Evidence, RunRecord, is_of_people, scan_name
 from nls.reporting.view3d import Panel, view_page
 
 # Names of Table 2's methods in the figure's order: the rival, ours.
@@ -42,10 +42,9 @@ def surfaces(evidence: Evidence) -> Figure:
     if truth is not None:
         panels.append(("ground truth", render(view, _SIZE, mesh=truth)))
     meshes = [_mesh(row.directory / "mesh.ply") for row in shown] + ([] if truth is None else [truth])
-    people = str(shown[0].spec["data"]) in ("bodies", "faust")
     closeups = [
         [render(close, (_SIZE[0], _SIZE[0]), mesh=mesh) for mesh in meshes]
-        for close in ((face_view(whole), hand_view(whole)) if people else ())
+        for close in ((face_view(whole), hand_view(whole)) if is_of_people(shown[0]) else ())
     ]
     heights = (_SIZE[1] / _SIZE[0], *(1 for _ in closeups))
     figure = plt.figure(figsize=(2.6 * len(panels), 4 + 2.6 * len(closeups)), layout="constrained")
@@ -76,7 +75,7 @@ def bodies(evidence: Evidence) -> Figure:
     for axis, row in zip(axes.flat, rows, strict=False):
         mesh = _mesh(row.directory / "mesh.ply")
         axis.imshow(render(View.of(np.asarray(mesh.vertices), size=_SIZE), _SIZE, mesh=mesh))
-        axis.set_title(f"{row.spec['scan']:03d}: Chamfer L2 {_millimetres(row):.2f} mm", fontsize="small")
+        axis.set_title(": ".join(filter(None, (scan_name(row), _distance(row)))), fontsize="small")
     return figure
 
 
@@ -126,7 +125,7 @@ def view(evidence: Evidence) -> str:
     panels += [
         Panel(
             _TITLES.get(name, name),
-            f"Chamfer L2 {_millimetres(found[name]):.2f} mm",
+            _distance(found[name]),
             _mesh(found[name].directory / "mesh.ply"),
             name in shown,
         )
@@ -134,13 +133,16 @@ def view(evidence: Evidence) -> str:
     ]
     if (any_run.directory / "truth.ply").exists():
         panels.append(Panel("ground truth", "", _mesh(any_run.directory / "truth.ply")))
-    return view_page(f"{any_run.spec['data']}, scan {any_run.spec['scan']:03d}", panels)
+    return view_page(f"{any_run.spec['data']}, scan {scan_name(any_run)}", panels)
 
 
-def _millimetres(run: RunRecord) -> float:
-    """Return the Chamfer distance (L2) of a run whose lengths are metres."""
+def _distance(run: RunRecord) -> str:
+    """Tell the Chamfer distance (L2) of a run; nothing if no truth is known. A user's files have their own unit."""
     assert run.metrics is not None
-    return 1e3 * float(run.metrics["chamfer_l2"])
+    if "chamfer_l2" not in run.metrics:
+        return ""
+    unit = "mm" if is_of_people(run) else "×10⁻³"
+    return f"Chamfer L2 {1e3 * float(run.metrics['chamfer_l2']):.2f} {unit}"
 
 
 def face_view(vertices: Float[np.ndarray, "n 3"]) -> View:

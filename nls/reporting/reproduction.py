@@ -123,6 +123,10 @@ def sources(results: Path = RESULTS) -> pd.DataFrame:
             for run in read_kept(path).values():
                 told = run["provenance"]
                 device = f"{told['device']['name']} ({told['device']['type']})"
+                before = [
+                    note.split()[2].rstrip(",") for note in told["notes"] if note.startswith("begun on ")
+                ]
+                device += f", begun on {before[0]}" if before else ""
                 key = (suite, path.stem, _short(str(told["commit"])), device)
                 groups.setdefault(key, []).append(float(told["wall_seconds"]))
     return pd.DataFrame(

@@ -124,6 +124,16 @@ def read_run(directory: Path) -> RunRecord:
     return RunRecord(directory, read_yaml(directory / SPEC), metrics, None, provenance)
 
 
+def scan_name(run: RunRecord) -> str:
+    """Return the name of a run's scan: its number, or what the user's CSV file calls it."""
+    return str(run.spec["scan_name"])
+
+
+def is_of_people(run: RunRecord) -> bool:
+    """Tell whether a run's scan is of a body, in metres; that of a user's CSV file may be of anything."""
+    return not str(run.spec["data"]).endswith(".csv")
+
+
 def missing_notes(records: Sequence[RunRecord]) -> list[str]:
     """Return one line for each missing run: its name, the reason, and where its log is."""
     return [

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nls.reporting.claims import OURS, TABLE2, find_claim
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
-from nls.reporting.runs import Evidence, RunRecord, missing_notes
+from nls.reporting.runs import Evidence, RunRecord, missing_notes, scan_name
 from nls.reporting.statistics import paired_difference, spread
 
 # Chamfer L1 and L2, mean and standard deviation over ten scans of FAUST, ×10³.
@@ -114,7 +114,7 @@ def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         {
             "method": run.spec["name"],
             "data": run.spec["data"],
-            "scan": run.spec.get("scan_name", run.spec["scan"]),
+            "scan": scan_name(run),
             "seed": run.spec["seed"],
         }
         | {name: value for name, value in (run.metrics or {}).items() if not isinstance(value, list)}

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from nls.reporting.runs import Evidence, RunRecord, missing_notes
+from nls.reporting.runs import Evidence, RunRecord, is_of_people, missing_notes, scan_name
 
 _EXPERIMENT = "table2-time"
 
@@ -16,14 +16,15 @@ _EXPERIMENT = "table2-time"
 def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return one row a method and scan, one column a time, and the notes.
 
-    A cell is the Chamfer distance (L2), in metres × 10³, of the last surface that was measured by then.
+    A cell is the Chamfer distance (L2), in metres × 10³ (of a user's files in their unit), of the last surface that
+    was measured by then. A run whose truth is no mesh has no such curve; a note says how many these are.
     """
     rows = []
     for source, records in _sources(evidence).items():
         for run in records:
             row: dict[str, Any] = {
                 "method": run.spec["name"],
-                "scan": f"{run.spec['data']} {run.spec['scan']:03d}",
+                "scan": f"{run.spec['data']} {scan_name(run)}",
                 "seed": run.spec["seed"],
                 "runs": source,
             }
@@ -40,7 +41,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 def figure(evidence: Evidence) -> Figure:
     """Draw the Chamfer distance against the seconds of training, a panel a scan, by the runs of this machine."""
-    runs = evidence.complete(_EXPERIMENT)
+    runs = _sources(evidence)["here"]
     scans = sorted({run.spec["scan"] for run in runs})
     names = list(dict.fromkeys(run.spec["name"] for run in runs))
     panels = max(len(scans), 1)
@@ -57,7 +58,7 @@ def figure(evidence: Evidence) -> Figure:
             # A method that has ended stays where it is.
             axis.plot([points[-1][0], end], [points[-1][1]] * 2, ":", color=colour)
         axis.axhline(1e3 * _metrics(shown[0])["floor_l2"], color="0.6", linewidth=0.8)
-        axis.set(xscale="log", yscale="log", title=f"{shown[0].spec['data']} {scan:03d}")
+        axis.set(xscale="log", yscale="log", title=f"{shown[0].spec['data']} {scan_name(shown[0])}")
         axis.set_xlabel("seconds of training")
         axis.set_xticks(shown[0].spec["seconds"], [f"{seconds:g}" for seconds in shown[0].spec["seconds"]])
         axis.xaxis.set_minor_formatter("")
@@ -65,7 +66,7 @@ def figure(evidence: Evidence) -> Figure:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_minor_formatter("")
     if runs:
-        axes[0, 0].set_ylabel("Chamfer distance (L2), ×10³ m")
+        axes[0, 0].set_ylabel(f"Chamfer distance (L2), ×10³{' m' if is_of_people(runs[0]) else ''}")
         axes[0, 0].legend(fontsize=8)
     else:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
@@ -73,7 +74,11 @@ def figure(evidence: Evidence) -> Figure:
 
 
 def _sources(evidence: Evidence) -> dict[str, Sequence[RunRecord]]:
-    return {"here": evidence.complete(_EXPERIMENT), "reference": evidence.reference(_EXPERIMENT)}
+    """Return the runs that have a curve, of this machine and of the reference."""
+    found = {"here": evidence.complete(_EXPERIMENT), "reference": evidence.reference(_EXPERIMENT)}
+    return {
+        source: [run for run in runs if "curve_errors" in _metrics(run)] for source, runs in found.items()
+    }
 
 
 def _metrics(run: RunRecord) -> dict[str, Any]:
@@ -92,10 +97,13 @@ def _last(run: RunRecord) -> float:
 
 def _notes(evidence: Evidence) -> list[str]:
     notes = [
-        "A cell is the Chamfer distance (L2), in metres × 10³, of the last surface measured by then. A row is one "
+        "A cell is the Chamfer distance (L2), in metres × 10³ (of your own files in their unit), of the last surface "
+        "measured by then. A row is one "
         "run: its training is planned for all of its steps, so a shorter plan may do better at an early time.",
         "The clock counts training and preparation; it stands still while a surface is extracted and measured.",
     ]
+    if without := len(evidence.complete(_EXPERIMENT)) - len(_sources(evidence)["here"]):
+        notes.append(f"runs without a curve, because their truth is no mesh: {without}")
     for source, runs in _sources(evidence).items():
         notes += [f"{source}: {machine}" for machine in sorted({_machine(run) for run in runs})]
         for name, training in {run.spec["name"]: run.spec["method"].get("training") for run in runs}.items():

@@ -245,15 +245,17 @@ def extract(
         return network((torch.from_numpy(centre) + radius * points.double()).to(network.dtype)) / radius
 
     if surface.dimension == 3:
-        volume = sample_volume(field, Grid(resolution, _MARGIN)).values
-        nodes, simplices, _, _ = marching_cubes(
-            gaussian_filter(volume, blur), 0.0, gradient_direction="ascent"
-        )
+        volume = gaussian_filter(sample_volume(field, Grid(resolution, _MARGIN)).values, blur)
+        if not volume.min() < 0 < volume.max():
+            return np.empty((0, 3)), np.empty((0, 3), dtype=int)
+        nodes, simplices, _, _ = marching_cubes(volume, 0.0, gradient_direction="ascent")
     else:
         axis = torch.linspace(-_MARGIN, _MARGIN, resolution, dtype=torch.float64)
         with torch.no_grad():
             values = field(torch.cartesian_prod(axis, axis)).reshape(resolution, resolution).numpy()
         contours = find_contours(gaussian_filter(values, blur), 0.0)
+        if not contours:
+            return np.empty((0, 2)), np.empty((0, 2), dtype=int)
         # A closed contour repeats its first node; without the repetition its last segment leads back.
         loops = [contour[:-1] for contour in contours]
         nodes = np.concatenate(loops)
@@ -264,7 +266,9 @@ def extract(
 
 
 def _counted(vertices: Float[np.ndarray, "v d"], simplices: Int[np.ndarray, "s d"]) -> tuple[int, int]:
-    """Components and Euler number of an extracted level set."""
+    """Components and Euler number of an extracted level set; 0 where the grid is too coarse to see any of it."""
+    if not len(simplices):
+        return 0, 0
     if simplices.shape[1] == 3:
         found = topology(trimesh.Trimesh(vertices, simplices, process=False))
         return found.components, found.euler

@@ -27,7 +27,7 @@ def load_solid(path: Path, repair: bool = False) -> LoadedMesh:
     into triangles, whose numbers messages refer to.
 
     Args:
-        path: any mesh file that trimesh reads: PLY, OBJ, STL, OFF.
+        path: PLY, OBJ, STL, OFF or GLB.
         repair: try trimesh's repairs on a mesh with a defect.
 
     Raises:

@@ -153,6 +153,13 @@ def test_the_command_scans_any_mesh(tmp_path, capsys):
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 0.5, atol=0.01)
 
 
+def test_a_scan_is_a_ply_file(tmp_path, capsys):
+    SPHERE.export(tmp_path / "ball.ply")
+    assert main(["data", "scan", str(tmp_path / "ball.ply"), "-o", str(tmp_path / "scan.xyz")]) == 2
+    assert "unknown format '.xyz': take one of .ply" in capsys.readouterr().err
+    assert not (tmp_path / "scan.xyz").exists()
+
+
 BAD = {
     "missing.ply": (None, "No such file"),
     "points.ply": (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
@@ -186,8 +193,8 @@ def test_bad_numbers_are_named(tmp_path, points, noise):
 
 def test_an_unseen_mesh_is_named(tmp_path, capsys):
     speck = trimesh.Trimesh(
-        [[0, 0, 0], [1e-9, 0, 0], [0, 1e-9, 0], [1, 1, 1]], [[0, 1, 2]], process=False
-    )  # a far vertex, a face too small to be hit
+        [[0, 0, 0], [1e-9, 0, 0], [0, 1e-9, 0], [1, 1, 1]], [[0, 1, 2], [3, 3, 3]], process=False
+    )  # far apart, a face too small to be hit, and one without an area
     speck.export(tmp_path / "speck.ply")
     assert main(["data", "scan", str(tmp_path / "speck.ply"), "-o", str(tmp_path / "o.ply")]) == 2
     assert "see too little" in capsys.readouterr().err

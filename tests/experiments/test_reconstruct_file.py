@@ -7,6 +7,7 @@ import pymeshlab
 import pytest
 import trimesh
 from PIL import Image
+from safetensors.torch import save
 
 from nls import reconstruct
 from nls.cli import main
@@ -78,7 +79,10 @@ def test_a_saved_network_meshes_again_to_the_same_bytes(scan, capsys):
     assert "watertight" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK", b"\x02\0\0\0\0\0\0\0{}"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"PK", b"\x02\0\0\0\0\0\0\0{}", save({}, {"nls.reconstruction": "no JSON"})],
+)
 def test_a_file_that_is_no_saved_network_is_told_in_one_line(tmp_path, capsys, content):
     if content is not None:
         (tmp_path / "net.safetensors").write_bytes(content)

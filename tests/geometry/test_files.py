@@ -4,6 +4,7 @@ import trimesh
 
 from nls.errors import UserError
 from nls.geometry.files import read_mesh, require_writable, write_mesh
+from nls.geometry.meshing import topology
 
 
 @pytest.mark.parametrize("ending", [".ply", ".obj", ".glb"])
@@ -24,6 +25,26 @@ def test_outputs_are_checked_before_any_work(tmp_path):
     trimesh.PointCloud(np.eye(3)).export(tmp_path / "cloud.ply")
     with pytest.raises(UserError, match="no faces"):
         read_mesh(tmp_path / "cloud.ply")
+
+
+def test_an_obj_of_two_materials_is_one_mesh(tmp_path):
+    ball = trimesh.creation.icosphere(3)
+    lines = [f"v {x} {y} {z}" for x, y, z in ball.vertices]
+    for material, faces in (("a", ball.faces[:500]), ("b", ball.faces[500:])):
+        lines += [f"usemtl {material}", *(f"f {a} {b} {c}" for a, b, c in faces + 1)]
+    (tmp_path / "two.obj").write_text("\n".join(lines))
+    found = read_mesh(tmp_path / "two.obj")
+    assert (len(found.vertices), found.is_watertight, found.euler_number) == (642, True, 2)
+
+
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".glb"])
+def test_vertices_of_no_face_are_left_out(tmp_path, ending):
+    ball = trimesh.creation.icosphere(2)
+    loose = trimesh.Trimesh(np.vstack([ball.vertices, [[9.0, 9.0, 9.0]]]), ball.faces, process=False)
+    loose.export(tmp_path / f"loose{ending}")
+    found = read_mesh(tmp_path / f"loose{ending}")
+    assert found.bounds.max() < 1.1
+    assert topology(found).components == 1
 
 
 @pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb"])

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+import trimesh
 from skimage.measure import marching_cubes
 
 from nls.errors import UserError
-from nls.geometry.meshing import largest_component, mesh_zero_level, topology, without_small_pieces
+from nls.geometry.meshing import largest_piece, mesh_zero_level, topology, without_small_pieces
 from nls.geometry.octree import Grid, sample_volume
 from nls.networks.implicit import ImplicitMLP
 
@@ -74,9 +75,23 @@ def test_normals_point_outwards_and_pieces_are_counted():
 
 
 def test_largest_piece_is_kept():
-    kept = largest_component(mesh_zero_level(two_spheres, Grid(64)))
-    assert topology(kept).components == 1
+    kept, dropped = largest_piece(mesh_zero_level(two_spheres, Grid(64)))
+    assert (dropped, topology(kept).components) == (1, 1)
     assert kept.vertices[:, 0].min() > 0.2
+
+
+def test_the_largest_piece_keeps_its_holes_and_leaves_what_touches_it_in_a_vertex():
+    ball = trimesh.creation.icosphere(3)
+    other = ball.copy()
+    other.apply_scale(0.5)
+    # Both have a vertex on the x axis, where they touch.
+    other.apply_translation([ball.vertices[:, 0].max() - other.vertices[:, 0].min(), 0, 0])
+    both = trimesh.util.concatenate([ball, other])
+    both.merge_vertices()
+    both.update_faces(np.arange(len(both.faces)) != 0)
+    assert topology(both).components == 1
+    kept, dropped = largest_piece(both)
+    assert (dropped, len(kept.faces), kept.is_watertight) == (1, len(ball.faces) - 1, False)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

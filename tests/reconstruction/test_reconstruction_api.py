@@ -189,10 +189,12 @@ def test_users_own_method(tmp_path, monkeypatch):
         "    def __call__(self, points, seed, device):\n"
         "        import trimesh\n"
         "        hull = trimesh.PointCloud(points.numpy()).convex_hull\n"
-        "        hull.apply_scale(self.grow)\n        return hull\n"
+        "        hull.apply_scale(self.grow)\n"
+        "        return trimesh.Trimesh([*hull.vertices, [9, 9, 9]], hull.faces, process=False)\n"
     )
     found = small(5 * cloud(SPHERE), UserMethod(method="mine.py:Hull", settings={"grow": 2.0}))
     assert found.mesh.volume == pytest.approx(4 / 3 * np.pi * 10**3, rel=0.05)
+    assert found.topology.components == 1
 
 
 @pytest.mark.parametrize("normals", [False, True])
@@ -277,7 +279,17 @@ def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, monkeypatch, capsys,
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("settings", [{"steps": 0}, {"resolution": 1}])
-def test_too_few_steps_or_nodes_are_refused(settings):
-    with pytest.raises(UserError, match="must be "):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 0},
+        {"resolution": 1},
+        {"max_points": -1},
+        {"trim": -1.0},
+        {"trim": np.nan},
+        {"device": "gpu"},
+    ],
+)
+def test_numbers_and_devices_that_make_no_sense_are_refused(settings):
+    with pytest.raises(UserError, match=r"must be |unknown device"):
         reconstruct(cloud(SPHERE), **settings)

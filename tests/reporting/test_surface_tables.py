@@ -13,7 +13,7 @@ from made_up import as_reference, finish
 from nls.errors import UserError
 from nls.reporting import figure3, table2, table2_time
 from nls.reporting.render import View, render
-from nls.reporting.runs import Evidence
+from nls.reporting.runs import Evidence, read_run
 from nls.reporting.view3d import Panel, view_page
 
 matplotlib.use("Agg")
@@ -27,13 +27,14 @@ METRICS = {
 }
 
 
-def put(folder, where, name, scan, l2, data="bodies", seed=0, curve=None, dropped=0):
+def put(folder, where, name, scan, l2, data="bodies", seed=0, curve=None, dropped=0, scan_name=None):
     """A complete run of Table 2 with a body of two balls, and its spec where the suite keeps it."""
     run = f"{name}-{scan:03d}" + (f"-seed{seed}" if seed else "")
     directory = folder / where / "table2" / run
     directory.mkdir(parents=True)
     training = {"steps": 7, "batch": 5, "optimizer": "adam", "learning_rate": 0.1, "schedule": "cosine"}
     spec = {"name": name, "scan": scan, "data": data, "seed": seed, "method": {"training": training}}
+    spec["scan_name"] = scan_name or f"{scan:03d}"
     asked = folder / "tiny" / "specs" / "table2" / f"{run}.yaml"
     asked.parent.mkdir(parents=True, exist_ok=True)
     asked.write_text(yaml.safe_dump(spec))
@@ -191,6 +192,7 @@ def timed(folder, where, name, scan, seconds, errors):
     directory = folder / where / "table2-time" / f"{name}-{scan:03d}"
     spec = {
         **{"name": name, "scan": scan, "seed": 0, "data": "bodies", "threads": 1, "seconds": [10, 30, 100]},
+        "scan_name": f"{scan:03d}",
         "method": {"training": {"steps": 7, "batch": 5}} if len(errors) > 1 else {},
     }
     asked = folder / "tiny" / "specs" / "table2-time" / f"{name}-{scan:03d}.yaml"
@@ -223,6 +225,34 @@ def test_error_against_time_without_runs_is_an_empty_table_and_a_figure_that_say
     frame, _ = table2_time.table(Evidence("tiny", tmp_path))
     assert frame.empty
     assert table2_time.figure(Evidence("tiny", tmp_path)).axes[0].texts[0].get_text() == "no run is complete"
+
+
+def test_scans_of_ones_own_have_their_names_and_unit_and_may_lack_a_truth(tmp_path):
+    for scan, name in enumerate(("vase", "blind")):
+        directory = put(tmp_path, "tiny", "levelset", scan, 0.004, data="own.csv", scan_name=name)
+    without = {key: value for key, value in METRICS.items() if key in ("watertight", "components", "euler")}
+    finish(directory, read_run(directory).spec, without)
+    evidence = Evidence("tiny", tmp_path)
+    titles = [axis.get_title() for axis in figure3.bodies(evidence).axes]
+    assert [title for title in titles if title] == ["vase: Chamfer L2 4.00 ×10⁻³", "blind"]
+    page = figure3.view(evidence)
+    assert "own.csv, scan vase" in page
+    assert data_of(page)["views"][1]["figures"] == "Chamfer L2 4.00 ×10⁻³"
+
+
+def test_a_run_without_a_curve_is_counted_and_left_out_of_the_error_against_time(tmp_path):
+    timed(tmp_path, "tiny", "poisson", 2, [4.0], [0.005])
+    directory = tmp_path / "tiny/table2-time/poisson-002"
+    spec = read_run(directory).spec | {"scan": 1, "scan_name": "cloud", "data": "own.csv"}
+    asked = tmp_path / "tiny/specs/table2-time/poisson-cloud.yaml"
+    asked.write_text(yaml.safe_dump(spec))
+    finish(directory.with_name("poisson-cloud"), spec, {"chamfer_l2": 0.004})
+    frame, notes = table2_time.table(Evidence("tiny", tmp_path))
+    assert frame["scan"].tolist() == ["bodies 002"]
+    assert "runs without a curve, because their truth is no mesh: 1" in notes
+    assert [axis.get_title() for axis in table2_time.figure(Evidence("tiny", tmp_path)).axes] == [
+        "bodies 002"
+    ]
 
 
 def test_pieces_that_were_dropped_are_told(tmp_path):

@@ -297,6 +297,12 @@ def test_exact_zeros_face_outwards():
     assert np.linalg.det(corners).sum() / 6 == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("name", ["cube", "square"])
+def test_a_grid_that_is_too_coarse_to_see_the_surface_extracts_nothing(name):
+    numbers = check(double(name), shape(name), 1000, (2,), walls=walls(name))
+    assert (numbers["extracted_components_2"], numbers["extracted_euler_number_2"]) == (0, 0)
+
+
 def test_extracted_faces_look_outwards():
     vertices, faces = extract(double("l_block"), shape("l_block"), 32)
     assert trimesh.Trimesh(vertices, faces, process=False).volume == pytest.approx(3.0, rel=0.01)
