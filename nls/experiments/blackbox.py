@@ -9,11 +9,13 @@ from pydantic import Field, field_validator
 
 from nls.attacks import Ball, Loss, is_correct, pgd
 from nls.data import IMAGE_SETS, load_images
-from nls.engine.finished import METRICS
+from nls.engine.finished import METRICS, SPEC
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
-from nls.engine.settings import RunSpec, Settings, run_name
+from nls.engine.settings import RunSpec, Settings, run_name, without_seed
 from nls.engine.user_code import is_user_code, user_file
+from nls.engine.yaml_files import read_yaml
+from nls.errors import UserError
 from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seeds, seed_list
 from nls.experiments.training import NetworkName, images_of, network_for, weights_of
 from nls.networks.weights import load_weights
@@ -44,6 +46,8 @@ class Group(Settings):
     def _distinct(cls, models: list[str]) -> list[str]:
         if repeated := [model for model, count in Counter(models).items() if count > 1]:
             raise ValueError(f"{repeated[0]!r} is named twice")
+        if seeded := [model for model in models if without_seed(model) != model]:
+            raise ValueError(f"{seeded[0]!r} names a seed: leave it out, and give the key seeds")
         return models
 
 
@@ -124,8 +128,10 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
 
     networks = {}
     for name in group.models:
+        weights = weights_of(spec.model_directory(name))
+        _require_alike(weights.parent, group)
         networks[name] = network_for(data, group.network).to(run.device)
-        load_weights(networks[name], weights_of(spec.model_directory(name)))
+        load_weights(networks[name], weights)
 
     ball = Ball(plan.eps)
     start = ball.random(images, torch_stream(spec.seed, "transfer", device=run.device))
@@ -148,6 +154,20 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         }
     clean = {name: _share(is_correct(network, images, labels)) for name, network in networks.items()}
     return {"n": len(images), "source": spec.source, "clean": clean, "accuracy": accuracies}
+
+
+def _require_alike(directory: Path, group: Group) -> None:
+    """Check that a network was trained on the group's data, and is of its architecture.
+
+    Raises:
+        UserError: it was not, or its spec cannot be read.
+    """
+    row = read_yaml(directory / SPEC)["row"]
+    for key, wanted in (("dataset", group.dataset), ("network", group.network)):
+        if row[key] != wanted:
+            raise UserError(
+                f"groups: {key} is {wanted}, but {directory.name} has {row[key]}: mend the config"
+            )
 
 
 def _share(flags: torch.Tensor) -> float:

@@ -1,12 +1,13 @@
 """A suite: a configuration file, its experiments, and the specs they expand into."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, field_validator
 
 from nls.engine.files import write_if_changed
 from nls.engine.finished import METRICS
@@ -46,6 +47,13 @@ class SuiteConfig(Settings):
         4320, ge=1, description="minutes at which the time limit of repeated attempts stops to grow"
     )
     experiments: Experiments = Field(description="what the suite runs")
+
+    @field_validator("suite")
+    @classmethod
+    def _not_the_reference(cls, name: str) -> str:
+        if name == "reference":
+            raise ValueError("results/reference holds the runs that are kept: take another name")
+        return name
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,6 @@ def _require_runs(specs: Mapping[str, Sequence[RunSpec]], suite: str, source: st
 
 
 def _require_distinct(specs: Sequence[RunSpec], place: str) -> None:
-    names = [spec.run for spec in specs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(spec.run for spec in specs).items() if count > 1)
     if repeated:
         raise UserError(f"{place}: two runs would be named {repeated[0]!r}; remove one of the equal entries")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import paired_difference
+from nls.reporting.style import in_legend
 
 BASELINES = ("cross_entropy", "hinge")
 NAMES = {"cross_entropy": "cross-entropy", "hinge": "hinge", "geometric_svm": "geometric SVM"}
@@ -94,7 +95,9 @@ def figure(evidence: Evidence) -> Figure:
             sizes = [size for size, _ in points]
             means = np.array([values.mean() for _, values in points])
             spread = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for _, values in points])
-            line = axis.plot(sizes, means, marker="o", markersize=4, label=NAMES.get(loss, loss))[0]
+            line = axis.plot(sizes, means, marker="o", markersize=4, label=in_legend(NAMES.get(loss, loss)))[
+                0
+            ]
             axis.fill_between(
                 sizes, means - spread, means + spread, alpha=0.15, color=line.get_color(), linewidth=0
             )

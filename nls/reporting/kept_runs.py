@@ -16,6 +16,8 @@ from typing import Any
 from nls.errors import UserError
 
 EVERY = "*"
+# A value may be the list of a figure over thousands of seeds; the reader's own limit is 128 KiB.
+csv.field_size_limit(2**31 - 1)
 _FIELDS = ["run", "key", "value"]
 _PARTS = ("spec", "metrics", "provenance")
 # Told of each run itself, so that every run has a line.

@@ -209,7 +209,9 @@ def table_from_csv(text: str) -> pd.DataFrame:
 def markdown(frame: pd.DataFrame) -> str:
     """Return the frame as a Markdown table."""
     rows = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
-    rows += [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    rows += [
+        [one_line(_cell(value)).replace("|", r"\|") for value in row] for row in frame.itertuples(index=False)
+    ]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
+import pandas as pd
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
@@ -24,6 +25,11 @@ class Spread:
 
     def __str__(self) -> str:
         return f"{self.mean:.2f} ± {self.deviation:.2f}"
+
+
+def with_whole_counts(frame: pd.DataFrame, *beginnings: str) -> pd.DataFrame:
+    """Return the table with whole numbers in the columns that begin so: empty cells would make them fractions."""
+    return frame.astype({name: "Int64" for name in frame if str(name).startswith(beginnings)})
 
 
 def spread(values: Sequence[float]) -> Spread | float:

@@ -16,6 +16,11 @@ LIGHT_BLUE, LIGHT_RED = "#d1e5f0", "#fddbc7"
 SEQUENCE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
+def in_legend(name: str) -> str:
+    """Return a label that legends show: matplotlib leaves out one that begins with an underscore."""
+    return f"\u200b{name}" if name.startswith("_") else name
+
+
 def use_house_style() -> None:
     """Set matplotlib up for files: no display, readable type, no chart junk."""
     mpl.use("Agg")

@@ -12,7 +12,7 @@ from nls.reporting import independent
 from nls.reporting.claims import OURS, find_claim, table1_claims
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
-from nls.reporting.statistics import Spread, paired_difference, spread
+from nls.reporting.statistics import Spread, paired_difference, spread, with_whole_counts
 
 # Dataset, network, method, ε_train.
 Key = tuple[str, str, str, float | None]
@@ -159,9 +159,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                 line[f"seeds ({source})"] = len(found[source]) if source in found else None
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
-    # Whole numbers stay whole beside cells that are empty.
-    counts = {name: "Int64" for name in frame if str(name).startswith(("images (", "seeds ("))}
-    frame = frame.astype(counts)
+    frame = with_whole_counts(frame, "images (", "seeds (")
     notes = [FLAG, *doubts] if doubts else []
     notes += claim_notes("table1", _comparisons(sources))
     notes += [
@@ -174,7 +172,10 @@ def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return ours minus every other row of the same dataset and network, in points, paired by seed."""
     compared = _comparisons(_sources(evidence))
     frame = pd.DataFrame([difference_line(one) for one in compared]).dropna(axis="columns", how="all")
-    return frame, [how_to_read("table1"), *missing_notes(evidence.missing("table1"))]
+    return with_whole_counts(frame, "pairs ("), [
+        how_to_read("table1"),
+        *missing_notes(evidence.missing("table1")),
+    ]
 
 
 def _sources(evidence: Evidence) -> dict[str, dict[Key, Seeds]]:

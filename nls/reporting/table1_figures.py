@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nls.reporting.runs import Evidence, RunRecord
-from nls.reporting.style import SEQUENCE
+from nls.reporting.style import SEQUENCE, in_legend
 from nls.reporting.table1 import Seeds, TrainedRow, by_seed, doubts_about, least_transfer
 
 # Rows beyond the colours of the house have the same colours again, with these marks.
@@ -84,7 +84,7 @@ def _curves(evidence: Evidence, curve: str, x: str, label: str) -> Figure:
     def lines(axis: Axes, seeds: Sequence[TrainedRow], color: str, mark: str) -> None:
         values = [row.metrics[curve] for row in seeds]
         margin, cross_entropy = ([one[loss] for one in values] for loss in ("pgd-margin", "pgd-xent"))
-        _line(axis, values[0][x], margin, "-" + mark, color, seeds[0].label)
+        _line(axis, values[0][x], margin, "-" + mark, color, in_legend(seeds[0].label))
         _line(axis, values[0][x], cross_entropy, "--" + mark, color)
 
     records, source = evidence.drawn("table1")
@@ -102,7 +102,7 @@ def _training_lines(axis: Axes, seeds: Sequence[TrainedRow], color: str, mark: s
     epochs = histories[0]["epoch"]
     _line(axis, epochs, [history["train_accuracy"] for history in histories], ":" + mark, color)
     robust = [history["train_robust_accuracy"] for history in histories]
-    _line(axis, epochs, robust, "-" + mark, color, seeds[0].label)
+    _line(axis, epochs, robust, "-" + mark, color, in_legend(seeds[0].label))
 
 
 def _line(

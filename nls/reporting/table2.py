@@ -9,7 +9,7 @@ import pandas as pd
 from nls.reporting.claims import OURS, TABLE2, find_claim
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
 from nls.reporting.runs import Evidence, RunRecord, missing_notes, scan_name
-from nls.reporting.statistics import paired_difference, spread
+from nls.reporting.statistics import paired_difference, spread, with_whole_counts
 
 # Chamfer L1 and L2, mean and standard deviation over ten scans of FAUST, ×10³.
 PAPER: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -89,9 +89,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
             line["last third"] = _last_third(shown)
         lines.append(line)
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
-    # Whole numbers stay whole beside cells that are empty.
-    counts = {name: "Int64" for name in frame if str(name).startswith(("scans (", "seeds ("))}
-    frame = frame.astype(counts)
+    frame = with_whole_counts(frame, "scans (", "seeds (")
     notes = _notes(mine, kept) + claim_notes("table2", _comparisons(sources))
     return frame, notes + missing_notes(evidence.missing("table2"))
 
@@ -105,7 +103,10 @@ def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         }
     )
     frame = pd.DataFrame([difference_line(one) for one in compared]).dropna(axis="columns", how="all")
-    return frame, [how_to_read("table2"), *missing_notes(evidence.missing("table2"))]
+    return with_whole_counts(frame, "pairs ("), [
+        how_to_read("table2"),
+        *missing_notes(evidence.missing("table2")),
+    ]
 
 
 def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from nls.reporting.runs import Evidence, RunRecord, is_of_people, missing_notes, scan_name
+from nls.reporting.style import in_legend
 
 _EXPERIMENT = "table2-time"
 
@@ -54,7 +55,7 @@ def figure(evidence: Evidence) -> Figure:
         for run in shown:
             points = [(time, 1e3 * error) for time, error in _curve(run) if error is not None]
             colour = f"C{names.index(run.spec['name'])}"
-            axis.plot(*zip(*points, strict=True), ".-", color=colour, label=run.spec["name"])
+            axis.plot(*zip(*points, strict=True), ".-", color=colour, label=in_legend(run.spec["name"]))
             # A method that has ended stays where it is.
             axis.plot([points[-1][0], end], [points[-1][1]] * 2, ":", color=colour)
         axis.axhline(1e3 * _metrics(shown[0])["floor_l2"], color="0.6", linewidth=0.8)

@@ -72,5 +72,8 @@ def _padded(text: str, width: int, right: bool) -> str:
 
 
 def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes; marks above a letter take none."""
-    return sum(not unicodedata.combining(letter) for letter in text)
+    """Return how many columns of a terminal a text takes: marks above a letter take none, wide letters two."""
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from nls.engine.finished import read_json
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
+from nls.reporting.statistics import with_whole_counts
 from nls.reporting.style import BLUE, RED
 
 
@@ -33,7 +34,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         _line(record, "here", _timing(record)) for record in _in_order(evidence.complete("universality"))
     ]
     lines += [_line(record, "reference", {}) for record in _in_order(evidence.reference("universality"))]
-    return pd.DataFrame(lines), notes + missing_notes(evidence.missing("universality"))
+    return with_whole_counts(pd.DataFrame(lines), "evaluations"), notes + missing_notes(
+        evidence.missing("universality")
+    )
 
 
 def figure(evidence: Evidence) -> Figure:

@@ -348,6 +348,11 @@ def test_a_network_of_ones_own_is_trained_attacked_and_transferred(tmp_path, mon
     common = Common(suite="test", device="cpu", data_root=str(tmp_path), checkpoint_minutes=60.0)
     first, second = blackbox.expand(blackbox.Config(groups=[group]), common)
     assert "my nets.py" in first.files_read()
+    wrong = first.model_copy(update={"group": first.group.model_copy(update={"network": "convnet-small"})})
+    with pytest.raises(
+        UserError, match=r"network is convnet-small, but digits-my_nets\.Net-standard has my nets"
+    ):
+        execute(wrong, blackbox.run, tmp_path / "wrong")
     for spec in (first, second):
         execute(spec, blackbox.run, tmp_path / "results" / "test" / "blackbox" / spec.run)
     tables = transfer_tables(

@@ -79,6 +79,7 @@ def test_what_is_no_config_is_refused(refused, tmp_path, case):
         ("suite", "a/b", ["suite", "'a/b'"]),
         ("suite", "a b", ["suite", "'a b'"]),
         ("suite", "ä", ["suite"]),
+        ("suite", "reference", ["suite", "results/reference"]),
         ("suite", 7, ["suite: 7"]),
         ("suite", "x" * 5000, ["suite", "xxx…"]),
         ("device", "tpu", ["device: 'tpu'"]),
@@ -159,6 +160,11 @@ def test_what_is_no_config_is_refused(refused, tmp_path, case):
         ("table1.attacks.digits.curve_eps", [0.1, 8.0], ["curve_eps", "at most 1"]),
         ("table1.attacks.digits.test_images", 0, ["test_images: 0"]),
         # black box
+        (
+            "blackbox.groups.0.models",
+            ["digits-convnet-small-madry", "digits-convnet-small-madry-seed1"],
+            ["'digits-convnet-small-madry-seed1' names a seed"],
+        ),
         ("blackbox.groups.0.models", ["digits-convnet-small-madry"], ["models", "at least 2"]),
         (
             "blackbox.groups.0.models",

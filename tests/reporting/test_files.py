@@ -11,6 +11,7 @@ import pytest
 from nls.reporting import products
 from nls.reporting.products import FigureProduct, Table, write_figure
 from nls.reporting.statistics import Spread
+from nls.reporting.style import in_legend
 
 LATEX = shutil.which("pdflatex")
 HARD = pd.DataFrame(
@@ -43,6 +44,18 @@ def test_a_latex_table_has_as_many_cells_in_each_row_as_columns_and_no_bare_comm
         # Whatever is left after commands, mathematics and escaped signs is plain text.
         left = re.sub(r"\$[^$]*\$|\\[a-z]+\{\}|\\[%_&#${}]|\{[\[\]]\}", "", row.removesuffix(r" \\"))
         assert not re.search(r"[\\%_#$~^{}<>|]", left), left
+
+
+def test_a_markdown_table_has_as_many_cells_in_each_row_as_columns():
+    for row in products.markdown(HARD).splitlines():
+        assert len(re.findall(r"(?<!\\)\|", row)) == 4
+
+
+def test_a_legend_shows_names_that_begin_with_an_underscore():
+    _, axis = plt.subplots()
+    axis.plot([0, 1], label=in_legend("_Mine"))
+    axis.plot([1, 0], label=in_legend("madry"))
+    assert [text.get_text().strip("\u200b") for text in axis.legend().get_texts()] == ["_Mine", "madry"]
 
 
 @pytest.mark.skipif(LATEX is None, reason="no pdflatex here: LaTeX tables are parsed, not compiled")

@@ -45,6 +45,13 @@ def test_runs_are_read_back_as_they_were_written(tmp_path_factory, runs):
     assert read_kept(path) == runs
 
 
+def test_a_figure_over_ten_thousand_seeds_is_read_back(tmp_path):
+    accuracies = [k / 60 for k in range(10_000)]
+    runs = {"a": {"spec_hash": "a", "spec": {}, "metrics": {"accuracy": accuracies}, "provenance": {}}}
+    (tmp_path / "figure2.csv").write_text(kept_text(runs))
+    assert read_kept(tmp_path / "figure2.csv") == runs
+
+
 def test_a_changed_figure_is_one_changed_line():
     runs = {
         name: {"spec_hash": name, "spec": {"row": {"method": "ours"}}, "metrics": {"clean": 0.9, "min": 0.5}}

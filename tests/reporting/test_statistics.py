@@ -1,6 +1,7 @@
 """Statistics over seeds, against scipy's own paired t test, and what follows from them for a claim."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,9 +9,14 @@ from scipy import stats
 
 from nls.reporting.claims import TABLE1, TABLE1_ROWS, TABLE2, find_claim, table1_claims
 from nls.reporting.independent import ROWS
-from nls.reporting.statistics import Difference, Spread, paired_difference, spread, verdict
+from nls.reporting.statistics import Difference, Spread, paired_difference, spread, verdict, with_whole_counts
 from nls.reporting.table1 import PAPER as PAPER1
 from nls.reporting.table2 import PAPER as PAPER2
+
+
+def test_counts_beside_empty_cells_stay_whole():
+    frame = pd.DataFrame({"seeds (here)": [3, None], "clean (here)": [0.5, None]})
+    assert with_whole_counts(frame, "seeds (").to_csv(index=False).splitlines()[1] == "3,0.5"
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=20))

@@ -35,6 +35,11 @@ def test_a_wide_table_goes_on_below_with_the_names_of_its_rows():
     ]
 
 
+def test_wide_letters_take_two_columns():
+    lines = terminal_text(pd.DataFrame({"name": ["東京", "é"], "x": ["1", "22"]}), [], 80).splitlines()
+    assert lines == ["name   x", "────  ──", "東京   1", "é     22"]
+
+
 def test_a_table_that_fits_is_one_block():
     assert len(terminal_text(FRAME, [], 80).splitlines()) == 2 + 3 + 2
 

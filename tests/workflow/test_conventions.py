@@ -85,6 +85,16 @@ rule all:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".snakemake", "Snakefile"]
 
 
+def test_what_asks_for_a_gpu_is_sent_to_the_partition_of_gpus():
+    profile = yaml.safe_load((REPOSITORY / "workflow/profiles/slurm/config.yaml").read_text())
+    places = profile["set-resources"]
+    for path in sorted((REPOSITORY / "config").glob("*.yaml")):
+        for name, experiment in yaml.safe_load(path.read_text())["experiments"].items():
+            if experiment.get("resources", {}).get("gpu"):
+                rule = f"{name}_run"
+                assert places.get(rule, {}).get("slurm_partition") == "'gpu'", f"{path.name}: {rule}"
+
+
 def test_the_rules_environment_stands_alone_with_the_same_pins():
     environment = yaml.safe_load((REPOSITORY / "workflow/envs/nls.yaml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
