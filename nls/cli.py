@@ -429,7 +429,7 @@ def _add_reconstruct(verbs: Verbs) -> None:
         "--resolution",
         type=integer(16, 4096),
         metavar="R",
-        help="nodes of the meshing grid along an axis; default: those of the quality",
+        help="nodes of the meshing grid along an axis (methods with a level set); default: those of the quality",
     )
     parser.add_argument(
         "--max-points",
@@ -612,7 +612,7 @@ def _add_table(verbs: Verbs) -> None:
     )
     parser.add_argument("name", metavar="TABLE", help="figure2, table1, table2 …; a wrong name lists all")
     parser.add_argument(
-        "--suite", type=suite, required=True, help="a suite that was run: a folder of results/"
+        "--suite", type=suite, required=True, help="a suite that was run, or whose reference is in git"
     )
 
 
@@ -635,7 +635,7 @@ def _add_figure(verbs: Verbs) -> None:
     )
     parser.add_argument("name", metavar="FIGURE", help="figure1, figure2, figure3 …; a wrong name lists all")
     parser.add_argument(
-        "--suite", type=suite, required=True, help="a suite that was run: a folder of results/"
+        "--suite", type=suite, required=True, help="a suite that was run, or whose reference is in git"
     )
 
 

@@ -204,6 +204,8 @@ def _build(name: str) -> nn.Module:
         network = factory()
     if not isinstance(network, nn.Module):
         raise UserError(f"{name}: returned {type(network).__name__}, not a torch.nn.Module")
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UserError(f"{name}: returned a TorchScript program: return the module that it was made from")
     if any(value.is_meta for value in network.state_dict().values() if isinstance(value, Tensor)):
         raise UserError(f"{name}: the network's weights are on the meta device: build it on the CPU")
     return network

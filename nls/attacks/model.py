@@ -6,12 +6,15 @@ from contextlib import contextmanager
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nls.engine.devices import full_float32
 from nls.engine.user_code import frames_of_user
 from nls.errors import UserError
 from nls.levelset import evaluation_mode
 
+# Changes of logits of length 1: a smaller one is of rounding, and a larger one is none.
+_ROUNDING, _CHANGED = 1e-4, 1e-2
 NOT_FINITE = "the model returns NaN or infinite logits: check its weights and its input range"
 
 
@@ -98,7 +101,8 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
 
     Raises:
         UserError: no examples, images outside [0, 1] or not floating point, a model that does not return one
-            row of finite logits an image, labels out of range.
+            row of finite logits of 32 bits or more an image, that changes its images or whose answer to one depends
+            on the others, labels out of range.
     """
     if len(images) == 0:
         raise UserError("there are no examples to attack: the dataset or its chosen part is empty")
@@ -114,15 +118,17 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
         raise UserError(
             f"images must lie in [0, 1], not in [{low:.4g}, {high:.4g}]: leave scaling to the model's first layer"
         )
-    few = images[:2]
+    few = images[:2].clone()
     with under_attack(model), torch.no_grad():
         try:
-            logits = model(few)
+            logits, again, alone = model(few), model(few), model(few[:1])
         except (Exception, SystemExit) as error:
             raise UserError(
                 f"the model does not take images of shape {tuple(images.shape[1:])}: {_first_line(error)}",
                 below=frames_of_user(error),
             ) from error
+    if not torch.equal(few, images[:2]):
+        raise UserError("the model changes its images in place: let its forward work on a copy")
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(few):
         returned = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise UserError(
@@ -131,6 +137,10 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
     if not logits.is_floating_point() or logits.device != images.device:
         raise UserError(
             f"the model must return floating point logits on {images.device}, not {logits.dtype} on {logits.device}"
+        )
+    if torch.finfo(logits.dtype).bits < 32:
+        raise UserError(
+            f"the model returns logits of {logits.dtype}, too coarse to attack: leave out autocast and half precision"
         )
     classes = logits.shape[1]
     if classes < 2:
@@ -141,7 +151,17 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
         wrong = int(labels.min()) if labels.min() < 0 else int(labels.max())
         raise UserError(f"label {wrong} is out of range: the model has {classes} classes")
     require_finite(logits)
+    if _change(logits, again) < _ROUNDING and _change(logits[:1], alone) > _CHANGED:
+        raise UserError(
+            "the model's answer to an image depends on the other images of its batch: let its batch normalisation "
+            "take running statistics in evaluation mode"
+        )
     return classes
+
+
+def _change(logits: Tensor, others: Tensor) -> float:
+    """Return the largest change between logits of length 1."""
+    return float((functional.normalize(logits) - functional.normalize(others)).norm(dim=1).max())
 
 
 def _first_line(error: BaseException) -> str:

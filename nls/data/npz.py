@@ -35,7 +35,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             arrays = {key: file[key] for key in KEYS}
     except _UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot read {path} as an .npz file: {reason}") from error
+        raise UserError(
+            f"cannot read {path} as an .npz file ({reason}): save it anew with numpy.savez"
+        ) from error
 
     for split in ("train", "test"):
         images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
@@ -69,6 +71,8 @@ def _checked_images(images: np.ndarray, what: str) -> np.ndarray:
         raise UserError(
             f"{what} has shape {images.shape}: images are (n, h, w), (n, h, w, 1) or (n, h, w, 3), at least one"
         )
+    if images.max() <= 1:
+        raise UserError(f"{what} has no value above 1, so every image is black: save values 0..255")
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.uint8)
 
 
@@ -81,6 +85,8 @@ def _checked_labels(labels: np.ndarray, what: str) -> np.ndarray:
 
 def _check_bytes(array: np.ndarray, what: str) -> None:
     if not np.issubdtype(array.dtype, np.integer):
-        raise UserError(f"{what} is of type {array.dtype}: save it as uint8 with values 0..255")
+        raise UserError(
+            f"{what} is of type {array.dtype}: save whole numbers 0..255 as uint8 (of images in [0, 1]: 255 times)"
+        )
     if array.size and (array.min() < 0 or array.max() > 255):
         raise UserError(f"{what} has values {array.min()}..{array.max()}: values are 0..255")

@@ -127,7 +127,7 @@ def put_back_finished(directory: Path, made_from: Mapping[str, Any]) -> bool:
                 raise DamagedRunError(f"{KEPT} is damaged")
         _compare(directory, files)
     except DamagedRunError as problem:
-        print(f"{directory}: the run had finished, but {problem}; running it again")
+        print(f"{directory}: the run had finished, but {problem}")
         return False
     for name, text in texts.items():
         write_text(directory / name, text)

@@ -184,6 +184,8 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
                 f"{directory}: the run had finished; its results are put back. Delete the directory to run it again"
             )
         else:
+            if any((directory / name).exists() for name in (METRICS, KEPT)):
+                print(f"{directory}: running it again")
             _carry_out(spec, recipe, directory, made_from)
         _tidy(directory, spec.identity())
 
@@ -215,12 +217,12 @@ def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
     try:
         require_whole(directory)
     except DamagedRunError as problem:
-        print(f"{directory}: {problem}; running it again")
+        print(f"{directory}: {problem}")
         return False
     if first_difference(deciding(read_yaml(directory / SPEC)), deciding(resolved)):
         raise UserError(f"{directory}: holds another run; choose another --out or delete it")
     if path := changed_input(read_json(directory / PROVENANCE)):
-        print(f"{directory}: was made from another {path}; running it again")
+        print(f"{directory}: was made from another {path}")
         return False
     return True
 

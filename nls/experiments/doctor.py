@@ -74,9 +74,10 @@ def _suite(name: str) -> Suite:
     path = Path("config") / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in Path("config").glob("*.yaml")))
-        raise UserError(
-            f"there is no {path}: take one of {known or 'the checkout, as the folder to work in'}"
+        remedy = (
+            f"take one of {known}" if known else "work in the clone, or put your config into config/ here"
         )
+        raise UserError(f"there is no {path}: {remedy}")
     return load_suite(read_yaml(path), str(path))
 
 
@@ -189,6 +190,9 @@ def _is_there(address: str) -> bool:
         return False
 
 
+_WITHOUT_SLURM = ": try again later, or leave out the profile, and runs are carried out here"
+
+
 def _slurm() -> Iterator[Finding]:
     if shutil.which("sinfo") is None:
         yield Finding("SLURM", "not on this machine; runs are carried out here")
@@ -198,11 +202,11 @@ def _slurm() -> Iterator[Finding]:
             ["sinfo", "--noheader", "--format", "%R"], capture_output=True, text=True, timeout=20
         )
     except subprocess.TimeoutExpired:
-        yield Finding("SLURM", "sinfo gives no answer for 20 s", stops=True)
+        yield Finding("SLURM", f"sinfo gives no answer for 20 s{_WITHOUT_SLURM}", stops=True)
         return
     if answer.returncode != 0:
         reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
-        yield Finding("SLURM", f"sinfo cannot reach the controller: {reason}", stops=True)
+        yield Finding("SLURM", f"sinfo cannot reach the controller ({reason}){_WITHOUT_SLURM}", stops=True)
         return
     there, wanted = set(answer.stdout.split()), _partitions()
     yield Finding("SLURM", f"reachable; partitions {', '.join(sorted(there))}")

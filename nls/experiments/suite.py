@@ -152,4 +152,7 @@ def _require_runs(specs: Mapping[str, Sequence[RunSpec]], suite: str, source: st
 def _require_distinct(specs: Sequence[RunSpec], place: str) -> None:
     repeated = sorted(name for name, count in Counter(spec.run for spec in specs).items() if count > 1)
     if repeated:
-        raise UserError(f"{place}: two runs would be named {repeated[0]!r}; remove one of the equal entries")
+        raise UserError(
+            f"{place}: two runs would be named {repeated[0]!r}: remove one, or let them differ in letters of A to Z "
+            "or digits"
+        )

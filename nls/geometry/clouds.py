@@ -133,7 +133,13 @@ def _has_faces(shape: trimesh.Geometry) -> bool:
 
 
 def _read_text(path: Path, seed: int) -> Cloud:
-    table = np.loadtxt(path, ndmin=2)
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise UserError(
+            f"{path} is no table of numbers with spaces between them: write x y z in each line, without commas or a "
+            "header"
+        ) from error
     if table.shape[1] < 3:
         raise UserError(f"{path} has {table.shape[1]} columns: rows of x, y and z are needed")
     further = table[:, 3:6]

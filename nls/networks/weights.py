@@ -111,6 +111,7 @@ def read(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         if zipfile.is_zipfile(path):
             require_checksums(path)
+            _refuse_torchscript(path)
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -127,6 +128,12 @@ def read(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, no state_dict: save model.state_dict()")
     return content
+
+
+def _refuse_torchscript(path: Path) -> None:
+    with zipfile.ZipFile(path) as parts:
+        if any("/code/" in name for name in parts.namelist()):
+            raise UserError(f"{path}: is a TorchScript program: save model.state_dict(), not the model")
 
 
 def _candidates(content: Mapping[Any, Any], place: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:

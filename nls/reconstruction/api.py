@@ -16,6 +16,8 @@ from nls.geometry.clouds import FEWEST_POINTS, check_points, unit_normals
 from nls.geometry.meshing import Topology, largest_piece, topology, trimmed
 from nls.geometry.metrics import distances_to
 from nls.reconstruction.frame import Frame
+from nls.reconstruction.igr import Igr
+from nls.reconstruction.levelset import LevelSet
 from nls.reconstruction.methods import METHODS, Method, NamedMethod
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.session import SurfaceSession, UnsavedSession
@@ -111,6 +113,8 @@ def reconstruct(
         if steps < 1:
             raise UserError(f"steps must be at least 1, not {steps}")
         settings = _with_steps(settings, steps)
+    if resolution is not None and not isinstance(settings, LevelSet | Igr):
+        raise UserError(f"method {method} has no meshing grid: leave out --resolution")
     resolution = QUALITIES[quality].resolution if resolution is None else resolution
     if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
         raise UserError(f"resolution must be from {MIN_RESOLUTION} to {MAX_RESOLUTION}, not {resolution}")

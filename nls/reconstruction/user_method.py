@@ -40,8 +40,10 @@ class UserMethod(Settings):
             not isinstance(mesh, trimesh.Trimesh)
             or len(mesh.faces) == 0
             or not np.isfinite(mesh.vertices).all()
+            or not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices)
+            or not mesh.area > 0
         ):
-            what = "one without faces or with coordinates that are not finite"
+            what = "one without faces or area, with coordinates that are not finite, or with corners that it lacks"
             found = what if isinstance(mesh, trimesh.Trimesh) else f"a {type(mesh).__name__}"
             raise UserError(f"{self.method}: must return a trimesh.Trimesh of a surface, not {found}")
         mesh.remove_unreferenced_vertices()

@@ -70,7 +70,8 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         "class. fallback: percent of the samples that took the output-space hinge because their level set samples "
         "were not to be believed.",
     ]
-    frame = pd.DataFrame(rows)
+    # A baseline that the suite does not have has no columns.
+    frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
     percents = frame.columns.difference(["fraction", "learning rate"])
     return frame.round(dict.fromkeys(percents, 2)), notes + missing_notes(evidence.missing("figure2"))
 

@@ -95,6 +95,7 @@ def test_a_file_named_like_an_official_set_but_of_other_content_is_noted(tmp_pat
 BAD = {
     "a missing array": (dict(y_test=None), "no array y_test"),
     "floats": (dict(x_train=GOOD["x_train"] / 255), "float64"),
+    "black and almost black": (dict(x_train=(GOOD["x_train"] > 50).astype(np.uint8)), "no value above 1"),
     "objects": (dict(y_test=np.array([{}, {}])), "allow_pickle"),
     "values above 255": (dict(x_test=GOOD["x_test"] * 50), "0..255"),
     "negative labels": (dict(y_train=np.array([0, 1, 2, 0, 1, -1])), "-1"),

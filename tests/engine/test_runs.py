@@ -220,7 +220,7 @@ def test_where_a_run_is_carried_out_is_not_its_identity(tmp_path, change):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "history.csv", "metrics.json"])
-def test_a_damaged_run_is_run_again(tmp_path, name, capsys):
+def test_a_damaged_run_is_put_back_or_run_again(tmp_path, name, capsys):
     def recipe(_, run):
         run.save_weights({"w": torch.ones(2)})
         return {"a": 1}
@@ -229,12 +229,17 @@ def test_a_damaged_run_is_run_again(tmp_path, name, capsys):
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[:-1] + b"!")
     execute(spec(), recipe, tmp_path)
-    assert f"{name} is damaged; running it again" in capsys.readouterr().out
+    told = (
+        "running it again"
+        if name == "weights.safetensors"
+        else "the run had finished; its results are put back"
+    )
+    assert f"{name} is damaged\n{tmp_path}: {told}" in capsys.readouterr().out
     assert (tmp_path / name).read_bytes() == whole
     for path in tmp_path.glob("[!.]*"):  # rm run/*
         path.unlink()
     execute(spec(), recipe, tmp_path)
-    assert "weights.safetensors is missing; running it again" in capsys.readouterr().out
+    assert f"weights.safetensors is missing\n{tmp_path}: running it again\n" in capsys.readouterr().out
     assert (tmp_path / name).read_bytes() == whole
 
 

@@ -235,7 +235,9 @@ def test_a_run_of_another_loss_under_the_same_name_is_missing_and_is_run_again(f
     assert "made from another mine.py; run snakemake again" in (folder / "reports/s/figure2.md").read_text()
     capsys.readouterr()
     carry_out({"mine.py:Mine": {}})
-    assert "was made from another mine.py; running it again" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "was made from another mine.py\n" in told
+    assert ": running it again\n" in told
     make_table("figure2", "s").write()
     assert "missing" not in (folder / "reports/s/figure2.md").read_text()
 

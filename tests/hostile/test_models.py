@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 import zipfile
 
 import numpy as np
@@ -52,6 +53,12 @@ FORWARDS = {
     "an exception": ("1 / 0", ["ZeroDivisionError"]),
     "an assertion": ("(_ for _ in ()).throw(AssertionError('28 expected'))", ["AssertionError: 28 expected"]),
     "an exit": ("sys.exit(0)", ["SystemExit"]),
+    "half precision": ("super().forward(x).half()", ["torch.float16", "autocast"]),
+    "an answer that depends on the batch": (
+        "super().forward(x - x.mean(dim=0, keepdim=True))",
+        ["other images of its batch", "running statistics"],
+    ),
+    "an image that it changes": ("super().forward(x.mul_(0.5))", ["changes its images in place"]),
     "another device": ("super().forward(x).to('meta')", ["meta"]),
     "wide images expected": ("super().forward(x[:, :, :7])", ["shape (1, 8, 8)"]),
 }
@@ -67,6 +74,7 @@ FACTORIES = {
     "exits when read": ("sys.exit(0)", ["m.py", "SystemExit"]),
     "binary": ("\0\1", ["m.py"]),
     "on the meta device": ("def net():\n    return Base().to('meta')", ["m.py:net", "meta"]),
+    "a program": ("def net():\n    return torch.jit.script(nn.Linear(64, 10))", ["m.py:net", "TorchScript"]),
     "without weights of that name": ("class net(Base):\n    def __init__(self):\n        super().__init__()\n"
                                      "        self.more = nn.Linear(1, 1)", ["w.pt", "more.weight"]),
 }  # fmt: skip
@@ -88,6 +96,13 @@ def flipped(content, place):
     changed = bytearray(content)
     changed[place] ^= 0x40
     return bytes(changed)
+
+
+def program():
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"):  # people have such files for years to come
+        torch.jit.save(torch.jit.trace(nn.Linear(64, 10), torch.zeros(1, 64)), buffer)
+    return buffer.getvalue()
 
 
 class Touch:
@@ -119,6 +134,7 @@ WEIGHTS = {
     "sparse": (saved({k: v.to_sparse() for k, v in STATE.items()}), ["w.pt", "sparse"]),
     "a whole network": (saved(nn.Linear(64, 10)), ["w.pt", "would execute code"]),
     "code": (pickle.dumps({"inside.weight": Touch()}), ["w.pt"]),
+    "a program": (program(), ["w.pt", "TorchScript", "state_dict"]),
     "a zip of text": (b"PK\x05\x06" + bytes(18), ["w.pt"]),
     "legacy, cut": (legacy(STATE)[:2000], ["w.pt"]),
     "of itself": (saved((loop := {}) or loop.update(model=loop) or loop), ["w.pt"]),
@@ -192,6 +208,7 @@ def test_a_model_that_answers_with_no_logits(refused, inputs, case):
     refused([*WORDS, "m.py:net"], *told)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("case", FACTORIES)
 def test_a_file_that_makes_no_model(refused, inputs, case):
     text, told = FACTORIES[case]

@@ -197,6 +197,19 @@ def test_users_own_method(tmp_path, monkeypatch):
     assert found.topology.components == 1
 
 
+@pytest.mark.parametrize("faces", ["[[0, 1, 9]]", "[[0, 0, 0]]"])
+def test_a_users_mesh_without_corners_or_area_is_told(tmp_path, monkeypatch, faces):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import trimesh\n\ndef Bad():\n    return lambda points, seed, device: "
+        f"trimesh.Trimesh(points[:3].numpy(), {faces}, process=False)\n"
+    )
+    with pytest.raises(
+        UserError, match=r"mine.py:Bad: must return .* without faces or area, .* corners that it lacks"
+    ):
+        small(cloud(SPHERE), UserMethod(method="mine.py:Bad"))
+
+
 @pytest.mark.parametrize("normals", [False, True])
 def test_igr_closes_a_hole(normals):
     points = cloud(SPHERE)
@@ -239,13 +252,16 @@ def test_thinning_and_method_names():
         reconstruct(cloud(SPHERE), "nerf")
     with pytest.raises(UserError, match="no training steps"):
         reconstruct(cloud(SPHERE), "poisson", steps=5)
+    for name in ("poisson", "atlasnet-1"):
+        with pytest.raises(UserError, match="no meshing grid"):
+            reconstruct(cloud(SPHERE), name, resolution=64)
 
 
 def test_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(METHODS, "poisson", Poisson(depth=6))
     scan, mesh, picture = tmp_path / "scan.npy", tmp_path / "mesh.obj", tmp_path / "mesh.png"
     np.save(scan, 1000 * cloud(SPHERE))
-    words = ["reconstruct", str(scan), "-o", str(mesh), "--resolution", "64"]
+    words = ["reconstruct", str(scan), "-o", str(mesh)]
     assert main([*words, "--method", "poisson", "--preview", str(picture)]) == 0
     said = capsys.readouterr().out
     assert "4000 of 4000 points used" in said
