@@ -13,7 +13,7 @@ from nls.engine.user_code import frames_of_user
 from nls.errors import UserError
 from nls.levelset import evaluation_mode
 
-# Changes of logits of length 1: a smaller one is of rounding, and a larger one is none.
+# Logits, scaled to length 1, that differ by less than the first are equal to rounding; by more than the second, not.
 _ROUNDING, _CHANGED = 1e-4, 1e-2
 NOT_FINITE = "the model returns NaN or infinite logits: check its weights and its input range"
 

@@ -171,9 +171,9 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
     _require_directory(directory)
     with _alone_in(directory):
         remove_partial(directory)
-        resolved = spec.model_dump(mode="json")
+        resolved, identity = spec.model_dump(mode="json"), spec.identity()
         made_from = {
-            "identity": spec.identity(),
+            "identity": identity,
             "source": source_fingerprint(),
             "packages": package_versions(),
         }
@@ -187,7 +187,7 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
             if any((directory / name).exists() for name in (METRICS, KEPT)):
                 print(f"{directory}: running it again")
             _carry_out(spec, recipe, directory, made_from)
-        _tidy(directory, spec.identity())
+        _tidy(directory, identity)
 
 
 def _require_directory(directory: Path) -> None:
