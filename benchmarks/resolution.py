@@ -83,8 +83,8 @@ def rows(
         (pair,) = load_scans(data_root, spec.data, [spec.scan])
         points, truth = read_points(pair.scan), read_mesh(pair.registration)
         frame = Frame.of(points)
-        if spec.scan not in scans_seen:
-            scans_seen.add(spec.scan)
+        if (spec.data, spec.scan) not in scans_seen:
+            scans_seen.add((spec.data, spec.scan))
             distance = SignedDistance(truth, frame)
             for resolution in resolutions:
                 exact = mesh_zero_level(distance, Grid(resolution))

@@ -280,6 +280,8 @@ def _passes(name: str, plan: table1.AttackPlan) -> int:
     """Forward and backward passes of one image."""
     if name.startswith("pgd"):
         return plan.starts * plan.steps
+    if name == "apgd-dlr":
+        return plan.apgd_steps
     parts = {
         "apgd-ce": plan.apgd_steps,
         "apgd-t": 9 * plan.apgd_steps,

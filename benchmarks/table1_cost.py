@@ -3,8 +3,9 @@
     python -m benchmarks.table1_cost [--config config/paper.yaml] [--dataset cifar10] [--data-root data]
         [--tflops 19.5] [--utilisation 0.4] [--json OUT]
 
-Each row's own network, method and batch size, on real images. Seconds are processor time of one thread, which other
-jobs on the machine disturb least. Operations are those of matrix products and convolutions, counted during the step.
+Each row's own network, method and batch size, on real images; rows that another run's network helps are left out.
+Seconds are processor time of one thread, which other jobs on the machine disturb least. Operations are those of
+matrix products and convolutions, counted during the step.
 
 The projection assumes
 - that a GPU carries out `--utilisation` of `--tflops` (by default an NVIDIA A100: 19.5 TFLOP/s in float32 by its data
@@ -22,12 +23,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import yaml
 
 from benchmarks.rows import operations
 from nls.attacks import Ball, pgd
 from nls.data import load_images
 from nls.engine.seeds import torch_stream
+from nls.engine.yaml_files import read_yaml
 from nls.experiments import load_suite
 from nls.experiments.training import images_of, network_for
 from nls.objectives.base import Moment
@@ -203,8 +204,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="OUT")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    suite = load_suite(yaml.safe_load(options.config.read_text(encoding="utf-8")), str(options.config))
-    specs = [spec for spec in suite.specs["table1"] if spec.row.dataset == options.dataset and spec.seed == 0]
+    suite = load_suite(read_yaml(options.config), str(options.config))
+    # The network that helps a row is another run's.
+    alone = [spec for spec in suite.specs["table1"] if spec.seed == 0 and not spec.row.helper]
+    specs = [spec for spec in alone if spec.row.dataset == options.dataset]
     data = load_images(options.dataset, options.data_root)
     rate = options.tflops * 1e12 * options.utilisation
     print("| " + " | ".join(HEAD) + " |\n" + "|" + "---|" * len(HEAD))

@@ -142,6 +142,11 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
         raise UserError(
             f"the model returns logits of {logits.dtype}, too coarse to attack: leave out autocast and half precision"
         )
+    if not isinstance(alone, Tensor) or alone.shape != logits[:1].shape:
+        returned = tuple(alone.shape) if isinstance(alone, Tensor) else f"a {type(alone).__name__}"
+        raise UserError(
+            f"the model returns {returned} for one image, not {tuple(logits[:1].shape)}: keep the axis of the images"
+        )
     classes = logits.shape[1]
     if classes < 2:
         raise UserError(
@@ -153,8 +158,8 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
     require_finite(logits)
     if _change(logits, again) < _ROUNDING and _change(logits[:1], alone) > _CHANGED:
         raise UserError(
-            "the model's answer to an image depends on the other images of its batch: let its batch normalisation "
-            "take running statistics in evaluation mode"
+            "the model's answer to an image depends on the other images of its batch: let it answer each by itself "
+            "(batch normalisation by running statistics, noise drawn for each image)"
         )
     return classes
 

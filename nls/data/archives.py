@@ -13,6 +13,7 @@ from typing import IO, Protocol
 from nls.errors import UserError
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+_PIECE = 1 << 20
 
 
 class Archive(Protocol):
@@ -46,6 +47,11 @@ def opened(path: Path) -> Iterator[Archive]:
             raise UserError(
                 f"{path} is neither a whole zip nor a tar nor a folder: get it again from its site"
             )
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Of gzip and bzip2: a checksum, or a stream that is none.
+        raise UserError(f"{path} is damaged ({error}): get it again from its site") from error
     except _DAMAGED as error:
         raise UserError(f"{path} is damaged ({error}): get it again from its site") from error
 
@@ -78,6 +84,9 @@ class _Tar:
     def __init__(self, path: Path, file: tarfile.TarFile) -> None:
         self._file = file
         _check_paths(path, file.getnames())
+        # tarfile stops at the tar's own end; the checksum of the compressed stream stands behind it.
+        while file.fileobj is not None and file.fileobj.read(_PIECE):
+            pass
 
     def names(self) -> list[str]:
         return sorted(member.name for member in self._file.getmembers() if member.isfile())

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from nls.engine.files import written_whole
-from nls.errors import Interrupted
+from nls.errors import Interrupted, UserError
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 Note = Callable[[str], None]
@@ -53,6 +53,7 @@ class Checkpoint:
         self.note = note
         self._written = time.monotonic()
         self._signal: int | None = None
+        self._is_readable = False
 
     def load(self) -> dict[str, Any] | None:
         """Return the newest readable state of this run and restore torch's random states; None to start anew.
@@ -97,7 +98,11 @@ class Checkpoint:
         return content
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Write ``state()`` if it is time to; after a signal, write it and raise :class:`Interrupted`."""
+        """Write ``state()`` if it is time to; after a signal, write it and raise :class:`Interrupted`.
+
+        Raises:
+            UserError: the state holds what could not be read again.
+        """
         if self._signal is None and time.monotonic() - self._written < self.seconds:
             return
         self._write(state())
@@ -134,11 +139,25 @@ class Checkpoint:
         # Through memory, because torch's own file writer does not say that a disk is full.
         buffer = io.BytesIO()
         torch.save(content, buffer)
+        if not self._is_readable:
+            _require_readable(buffer.getvalue())
+            self._is_readable = True
         with written_whole(self.newest) as temporary:
             temporary.write_bytes(buffer.getbuffer())
             if self.newest.exists():
                 self.newest.replace(self.previous)
         self._written = time.monotonic()
+
+
+def _require_readable(content: bytes) -> None:
+    """Find out at the first checkpoint, not after an interruption, what cannot be read without executing code."""
+    try:
+        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            "the state of this run cannot be saved: a state_dict of your class holds more than tensors, numbers, "
+            "strings, lists and dictionaries"
+        ) from error
 
 
 def _aside(folder: Path, identity: str) -> Path:

@@ -116,7 +116,7 @@ def put_back_finished(directory: Path, made_from: Mapping[str, Any]) -> bool:
     try:
         kept = read_json(directory / KEPT)
         if kept.get("made_from") != made_from:
-            return False
+            raise DamagedRunError("settings, inputs, code or packages have changed since")
         try:
             texts = {str(name): str(text) for name, text in kept["files"]}
             files = dict(json.loads(texts[PROVENANCE])["files"])

@@ -42,10 +42,13 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def code_commit() -> str | None:
-    """Return the commit of the checkout that the code runs from, with ``+changes`` if files differ from it."""
+    """Return the commit of the checkout that the code runs from, with ``+changes`` if files differ from it.
+
+    None without a checkout, or where the code is installed within one of something else.
+    """
     here = Path(__file__).resolve().parent
     commit = _git(here, "rev-parse", "HEAD")
-    if commit is None:
+    if commit is None or _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
     return commit + ("+changes" if _git(here, "status", "--porcelain", "--", "..") else "")
 

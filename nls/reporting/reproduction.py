@@ -74,7 +74,8 @@ def few_images(results: Path = RESULTS) -> pd.DataFrame:
         kept = frame[frame["source"] == "reference"]
         for (dataset, images), rows in kept.groupby(["dataset", "images"], sort=False):
             by_loss = {row["loss"]: row for row in rows.to_dict("records")}
-            if not by_loss.keys() >= set(figure2.NAMES.values()):
+            is_whole = by_loss.keys() >= set(figure2.NAMES.values())
+            if not is_whole or min(row["seeds"] for row in by_loss.values()) < 2:
                 continue
             ours = by_loss[figure2.NAMES["geometric_svm"]]
             accuracies = {name: _accuracy(by_loss[name]) for name in figure2.NAMES.values()}

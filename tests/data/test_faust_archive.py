@@ -42,7 +42,7 @@ def packed(folder: Path, form: str, climbing: str | None = None) -> Path:
             for name, content in files.items():
                 zipped.writestr(name, content)
     else:
-        with tarfile.open(archive, "w:gz") as tarred:
+        with tarfile.open(archive, f"w:{form.removeprefix('tar.')}") as tarred:
             for name, content in files.items():
                 member = tarfile.TarInfo(name)
                 member.size = len(content)
@@ -134,6 +134,17 @@ def test_a_flipped_byte_in_a_zip_is_found(unpacked, tmp_path, capsys):
     archive.write_bytes(content)
     assert fetch(tmp_path / "data", archive) == 2
     assert "damaged" in the_error(capsys, tmp_path / "data")
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_a_flipped_byte_in_a_compressed_tar_is_found(unpacked, tmp_path, capsys, form):
+    (unpacked / "noise").write_bytes(np.random.default_rng(0).bytes(3_000_000))  # more than a block of bzip2
+    archive = packed(unpacked, form)
+    content = bytearray(archive.read_bytes())
+    content[len(content) * 2 // 3] ^= 1
+    archive.write_bytes(content)
+    assert fetch(tmp_path / "data", archive) == 2
+    assert "is damaged" in the_error(capsys, tmp_path / "data")
 
 
 def test_a_bad_scan_inside_is_named(unpacked, tmp_path, capsys):

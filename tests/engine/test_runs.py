@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -166,6 +167,11 @@ def test_a_signal_writes_a_checkpoint_and_the_run_ends_with_the_same_bytes(tmp_p
     assert json.loads((tmp_path / "stopped/provenance.json").read_text())["interruptions"] == 1
 
 
+def test_what_is_written_can_be_read_by_others(tmp_path):
+    write_json(tmp_path / "a", {})
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_truncated_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path):
     notes = []
     checkpoint = Checkpoint(tmp_path, "me", 0.0, notes.append)
@@ -193,6 +199,13 @@ def test_a_checkpoint_of_other_settings_is_set_aside_and_found_again(tmp_path):
     remove_checkpoints(tmp_path, "me")
     assert checkpoint("me").load() is None
     assert checkpoint("you").load() == {"step": 7}
+
+
+def test_a_state_that_could_not_be_read_again_is_told_at_the_first_checkpoint(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "me", 0.0, print)
+    with pytest.raises(UserError, match="more than tensors, numbers"):
+        checkpoint.save_if_due(lambda: {"mean": np.ones(3)})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

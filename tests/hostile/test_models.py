@@ -58,6 +58,7 @@ FORWARDS = {
         "super().forward(x - x.mean(dim=0, keepdim=True))",
         ["other images of its batch", "running statistics"],
     ),
+    "one image without its axis": ("super().forward(x).squeeze()", ["(10,) for one image", "(1, 10)"]),
     "an image that it changes": ("super().forward(x.mul_(0.5))", ["changes its images in place"]),
     "another device": ("super().forward(x).to('meta')", ["meta"]),
     "wide images expected": ("super().forward(x[:, :, :7])", ["shape (1, 8, 8)"]),

@@ -86,8 +86,9 @@ rule all:
 
 
 def test_what_asks_for_a_gpu_is_sent_to_the_partition_of_gpus():
-    profile = yaml.safe_load((REPOSITORY / "workflow/profiles/slurm/config.yaml").read_text())
-    places = profile["set-resources"]
+    text = (REPOSITORY / "workflow/profiles/slurm/config.yaml").read_text()
+    assert text.count("'gpu'") == 1, "a cluster's own name is written once"
+    places = yaml.safe_load(text)["set-resources"]
     for path in sorted((REPOSITORY / "config").glob("*.yaml")):
         for name, experiment in yaml.safe_load(path.read_text())["experiments"].items():
             if experiment.get("resources", {}).get("gpu"):
