@@ -113,8 +113,7 @@ def reconstruct(
         if steps < 1:
             raise UserError(f"steps must be at least 1, not {steps}")
         settings = _with_steps(settings, steps)
-    if resolution is not None and not isinstance(settings, LevelSet | Igr):
-        raise UserError(f"method {method} has no meshing grid: leave out --resolution")
+    is_asked_in_vain = resolution is not None and not isinstance(settings, LevelSet | Igr)
     resolution = QUALITIES[quality].resolution if resolution is None else resolution
     if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
         raise UserError(f"resolution must be from {MIN_RESOLUTION} to {MAX_RESOLUTION}, not {resolution}")
@@ -123,6 +122,8 @@ def reconstruct(
     if trim is not None and not trim > 0:
         raise UserError(f"trim must be a length above 0, not {trim}")
     session = UnsavedSession(choose_device(device)) if session is None else session
+    if is_asked_in_vain:
+        session.note(f"method {method} has no meshing grid: the resolution is not used")
     cloud = np.asarray(points, dtype=np.float64)
     return reconstruct_with(
         settings, cloud, resolution, max_points, keep_largest, seed, session, normals=normals, trim=trim

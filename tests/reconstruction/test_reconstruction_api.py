@@ -246,22 +246,24 @@ def test_pieces_are_dropped_on_request_and_that_is_said(capsys):
     assert "dropped 1 piece" in capsys.readouterr().out
 
 
+def test_a_resolution_that_is_not_used_is_told(capsys):
+    reconstruct(cloud(SPHERE), "poisson", quality="fast", resolution=64)
+    assert "method poisson has no meshing grid: the resolution is not used" in capsys.readouterr().out
+
+
 def test_thinning_and_method_names():
     assert small(cloud(SPHERE), Poisson(depth=5), max_points=1000).points == 1000
     with pytest.raises(UserError, match="take one of levelset"):
         reconstruct(cloud(SPHERE), "nerf")
     with pytest.raises(UserError, match="no training steps"):
         reconstruct(cloud(SPHERE), "poisson", steps=5)
-    for name in ("poisson", "atlasnet-1"):
-        with pytest.raises(UserError, match="no meshing grid"):
-            reconstruct(cloud(SPHERE), name, resolution=64)
 
 
 def test_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(METHODS, "poisson", Poisson(depth=6))
     scan, mesh, picture = tmp_path / "scan.npy", tmp_path / "mesh.obj", tmp_path / "mesh.png"
     np.save(scan, 1000 * cloud(SPHERE))
-    words = ["reconstruct", str(scan), "-o", str(mesh)]
+    words = ["reconstruct", str(scan), "-o", str(mesh), "--resolution", "64"]
     assert main([*words, "--method", "poisson", "--preview", str(picture)]) == 0
     said = capsys.readouterr().out
     assert "4000 of 4000 points used" in said
