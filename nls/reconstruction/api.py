@@ -113,20 +113,19 @@ def reconstruct(
         if steps < 1:
             raise UserError(f"steps must be at least 1, not {steps}")
         settings = _with_steps(settings, steps)
-    is_asked_in_vain = resolution is not None and not isinstance(settings, LevelSet | Igr)
-    resolution = QUALITIES[quality].resolution if resolution is None else resolution
-    if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
-        raise UserError(f"resolution must be from {MIN_RESOLUTION} to {MAX_RESOLUTION}, not {resolution}")
+    nodes = QUALITIES[quality].resolution if resolution is None else resolution
+    if not MIN_RESOLUTION <= nodes <= MAX_RESOLUTION:
+        raise UserError(f"resolution must be from {MIN_RESOLUTION} to {MAX_RESOLUTION}, not {nodes}")
     if max_points < FEWEST_POINTS:
         raise UserError(f"max_points must be at least {FEWEST_POINTS}, not {max_points}")
     if trim is not None and not trim > 0:
         raise UserError(f"trim must be a length above 0, not {trim}")
     session = UnsavedSession(choose_device(device)) if session is None else session
-    if is_asked_in_vain:
+    if resolution is not None and not isinstance(settings, LevelSet | Igr):
         session.note(f"method {method} has no meshing grid: the resolution is not used")
     cloud = np.asarray(points, dtype=np.float64)
     return reconstruct_with(
-        settings, cloud, resolution, max_points, keep_largest, seed, session, normals=normals, trim=trim
+        settings, cloud, nodes, max_points, keep_largest, seed, session, normals=normals, trim=trim
     )
 
 

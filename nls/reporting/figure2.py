@@ -96,9 +96,8 @@ def figure(evidence: Evidence) -> Figure:
             sizes = [size for size, _ in points]
             means = np.array([values.mean() for _, values in points])
             spread = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for _, values in points])
-            line = axis.plot(sizes, means, marker="o", markersize=4, label=in_legend(NAMES.get(loss, loss)))[
-                0
-            ]
+            label = in_legend(NAMES.get(loss, loss))
+            (line,) = axis.plot(sizes, means, marker="o", markersize=4, label=label)
             axis.fill_between(
                 sizes, means - spread, means + spread, alpha=0.15, color=line.get_color(), linewidth=0
             )
