@@ -16,7 +16,7 @@ class KeptWeights:
 
     Args:
         network: that is trained.
-        average: decay of the exponential moving average over steps; 0 for none.
+        average: decay of the exponential moving average over steps, see :meth:`step`; 0 for none.
         held_out: images in [0, 1] ``(n, c, h, w)`` and labels of the training set that are not trained on; with some,
             the epoch is kept whose candidate withstands ten steps of PGD on the margin on most of them. Of equal ones
             (without robust training none withstands it) the one with the higher clean accuracy, then the later.
@@ -34,20 +34,26 @@ class KeptWeights:
     ) -> None:
         self._candidate = copy.deepcopy(network) if average else network
         self._pairs = _tensors(self._candidate), _tensors(network)
-        self._average = get_ema_multi_avg_fn(average) if average else None
+        self._average = average
         self._held_out = held_out
         self._eps, self._seed = eps, seed
         self._best: dict[str, Tensor] | None = None
         # Robust and clean accuracy.
         self._score = (0.0, 0.0)
 
-    def step(self) -> None:
-        """Take the network's present weights into the average."""
-        if self._average is None:
+    def step(self, done: int) -> None:
+        """Take the network's present weights into the average.
+
+        Args:
+            done: the steps before this one. The decay is at most ``done / (done + 9)``, so the random weights of the
+                start do not count, and what is averaged is in the mean at most a tenth of all steps old.
+        """
+        if not self._average:
             return
+        average = get_ema_multi_avg_fn(min(self._average, done / (done + 9)))
         for kept, live in zip(*self._pairs, strict=True):
             if kept and kept[0].is_floating_point():
-                self._average(kept, live, None)
+                average(kept, live, None)
             else:
                 for count, counted in zip(kept, live, strict=True):
                     count.copy_(counted)
@@ -72,12 +78,12 @@ class KeptWeights:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average, the best weights and their score, for checkpoints."""
-        average = self._candidate.state_dict() if self._average is not None else None
+        average = self._candidate.state_dict() if self._average else None
         return {"average": average, "best": self._best, "score": self._score}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put them back."""
-        if self._average is not None:
+        if self._average:
             self._candidate.load_state_dict(state["average"])
         self._best, self._score = state["best"], state["score"]
 

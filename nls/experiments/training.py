@@ -64,7 +64,8 @@ class Training(Settings):
         0.0,
         ge=0,
         lt=1,
-        description="keep a running average of the weights, with this decay at each step; 0: keep the last weights",
+        description="keep a running average of the weights, with this decay at each step (a lower one in the first "
+        "steps, for the start does not count); 0: keep the last weights",
     )
     held_out: int = Field(
         0,
@@ -195,7 +196,7 @@ def train(
         unseen.append(loss_and_gradient(points, labels[chosen], step / batches))
         optimizer.step()
         schedule.step()
-        kept.step()
+        kept.step(step)
         if len(unseen) == _LOOK or batch + 1 == batches:
             for number, value in enumerate(_values(unseen), step + 1 - len(unseen)):
                 total += run.require_finite(value, step=number)

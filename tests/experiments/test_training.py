@@ -37,17 +37,19 @@ def test_the_rates_of_the_schedules():
 
 def test_the_running_average_is_that_of_the_formula():
     model = nn.Sequential(nn.BatchNorm1d(3))
-    kept = KeptWeights(model, 0.9, NOTHING, 0.1, 0)
-    expected = torch.ones(3)
-    for step in range(5):
+    set_to(model, 1e6)
+    kept = KeptWeights(model, 0.5, NOTHING, 0.1, 0)
+    decays = [0, 1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 0.5, 0.5, 0.5]
+    expected = torch.zeros(3)
+    for step, decay in enumerate(decays):
         with torch.no_grad():
             model[0].weight.fill_(float(step))
         model(torch.randn(4, 3))
-        kept.step()
-        expected = 0.9 * expected + 0.1 * step
+        kept.step(step)
+        expected = decay * expected + (1 - decay) * step
     result = kept.result()
     torch.testing.assert_close(result[0].weight.detach(), expected)
-    assert result[0].num_batches_tracked == 5
+    assert result[0].num_batches_tracked == len(decays)
     assert not torch.equal(result[0].running_mean, model[0].running_mean)
     assert not result.training
 
