@@ -212,6 +212,15 @@ def test_what_is_reproduced_is_what_the_reference_holds(suite):
         assert line in page, f"docs/reproduction.md should have the row {line}"
 
 
+def test_the_readmes_results_are_those_of_the_docs():
+    section = README.read_text().split("## What came out")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| .*\d\.\d.* \|$", section, re.MULTILINE)
+    assert len(rows) == 8
+    there = [(ROOT / page).read_text() for page in ("docs/reproduction.md", "docs/beyond.md")]
+    for row in rows:
+        assert any(row in page for page in there), f"README.md has a row that no other page has: {row}"
+
+
 def test_surfaces_are_meshed_where_their_figures_no_longer_change():
     """By the tables of docs/surfaces.md, whose columns are methods; within 1.5% of the finest grid."""
     page = (ROOT / "docs/surfaces.md").read_text().split("**How fine a grid must be.**")[1]
