@@ -21,6 +21,7 @@ from nls.errors import UserError
 from nls.reporting.kept_runs import kept_file, read_kept
 
 RESULTS, REPORTS = Path("results"), Path("reports")
+_NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,17 @@ def is_of_people(run: RunRecord) -> bool:
 
 
 def missing_notes(records: Sequence[RunRecord]) -> list[str]:
-    """Return one line for each missing run: its name, the reason, and where its log is."""
-    return [
+    """Return a line for each missing run: its name, the reason, and where its log is. Those not begun share one."""
+    begun = [record for record in records if record.missing_because != _NOT_RUN]
+    others = [record.directory.name for record in records if record.missing_because == _NOT_RUN]
+    lines = [
         f"missing: {record.directory.name} ({record.missing_because}; log: {record.directory / 'run.log'})"
-        for record in records
+        for record in begun
     ]
+    if others:
+        more = f" and {len(others) - 2} more" if len(others) > 2 else ""
+        lines.append(f"missing: {', '.join(others[:2])}{more} ({_NOT_RUN})")
+    return lines
 
 
 def _asked_for(directory: Path, spec_file: Path) -> RunRecord:
@@ -183,4 +190,4 @@ def _why_unfinished(directory: Path) -> str:
             return str(read_json(directory / FAILURE).get("reason"))
         except DamagedRunError as problem:
             return f"failed; {problem}"
-    return "stopped before its end" if (directory / "run.log").exists() else "not run"
+    return "stopped before its end" if (directory / "run.log").exists() else _NOT_RUN

@@ -7,7 +7,7 @@ import yaml
 from made_up import as_reference, finish
 
 from nls.cli import main
-from nls.reporting.runs import Evidence
+from nls.reporting.runs import Evidence, missing_notes
 
 SPEC = {
     "suite": "s",
@@ -148,3 +148,15 @@ def test_a_damaged_table_is_told_on_the_report(folder):
         path.unlink() if content is None else path.write_bytes(content)
         assert main(["report", "--suite", "s"]) == 0
         assert "cannot be read" in (folder / "reports/s/report.html").read_text()
+
+
+def test_runs_that_have_not_begun_share_a_line_and_one_that_failed_has_its_own(folder):
+    for number in range(4):
+        ask(folder, SPEC | {"run": f"later-{number}"})
+    failed = folder / "results/s/figure2/later-2"
+    failed.mkdir(parents=True)
+    (failed / "failure.json").write_text('{"reason": "ValueError: no such luck"}')
+    assert missing_notes(Evidence("s").missing("figure2")) == [
+        "missing: later-2 (ValueError: no such luck; log: results/s/figure2/later-2/run.log)",
+        "missing: later-0, later-1 and 1 more (not run)",
+    ]
