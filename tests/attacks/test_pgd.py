@@ -1,3 +1,4 @@
+import copy
 import sys
 
 import pytest
@@ -63,7 +64,8 @@ def test_same_points_as_torchattacks(examples):
 
 
 def test_same_points_as_torchattacks_in_l2(examples):
-    network, images, labels = examples
+    # In float32 a kink of a ReLU moves some points by 1e-3 on one CPU and not on another.
+    network, images, labels = copy.deepcopy(examples[0]).double(), examples[1].double(), examples[2]
     theirs = torchattacks.PGDL2(network, eps=0.8, alpha=0.1, steps=10, random_start=False, eps_for_division=0)
     ours = pgd(
         network,
@@ -76,7 +78,7 @@ def test_same_points_as_torchattacks_in_l2(examples):
         step_size=0.1,
         stop_when_broken=False,
     )
-    torch.testing.assert_close(ours.points, theirs(images, labels), atol=2e-5, rtol=0)
+    torch.testing.assert_close(ours.points, theirs(images, labels), atol=1e-9, rtol=0)
 
 
 def test_batches_do_not_decide(examples):
