@@ -9,7 +9,6 @@ import textwrap
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -20,6 +19,7 @@ from nls.cli import _parser
 from nls.experiments import RECIPES, load_suite
 from nls.reporting import table1, table2
 from nls.reporting.runs import Evidence
+from nls.reporting.statistics import spread
 
 README = ROOT / "README.md"
 MAKE_TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -156,17 +156,20 @@ def test_the_ablation_is_what_the_reference_holds():
     page = (ROOT / "docs/beyond.md").read_text().split("**The ablation on the digits.**")[1]
     digits = frame[frame["dataset"] == "digits"]
     assert len(digits) == len(re.findall(r"^\| `", page, re.MULTILINE))
-    minima: dict[tuple, dict[int, float]] = {}
-    for run in map(table1.TrainedRow.of, Evidence("beyond", ROOT / "results").reference("table1")):
-        minima.setdefault(run.key, {})[run.seed] = 100 * run.metrics["robust_accuracy"]["min"]
+    rows = table1.by_seed(Evidence("beyond", ROOT / "results").reference("table1"))
+    minima = {
+        key: {seed: 100 * run.metrics["robust_accuracy"]["min"] for seed, run in seeds.items()}
+        for key, seeds in rows.items()
+    }
     madry = minima["digits", "convnet-small", "madry", 0.15]
     for _, row in digits.iterrows():
         assert row["seeds (reference)"] == 3
         cells = [str(row[f"{name} (reference)"]) for name in ("clean", "pgd-margin", "autoattack", "min")]
         found = minima["digits", "convnet-small", row["method"], row["eps_train"]]
-        more = np.array([found[seed] - madry[seed] for seed in (0, 1, 2)])
-        error = more.std(ddof=1) / len(more) ** 0.5
-        last = "" if found is madry else f" {more.mean():+.2f} ({error:.2f})".replace("-", "−")
+        more = spread([found[seed] - madry[seed] for seed in (0, 1, 2)])
+        last = (
+            "" if found is madry else f" {more.mean:+.2f} ({more.deviation / 3**0.5:.2f})".replace("-", "−")
+        )
         assert f"| {' | '.join(cells)} |{last} |" in page, f"docs/beyond.md should have the row {cells}{last}"
 
 
