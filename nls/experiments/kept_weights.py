@@ -70,6 +70,11 @@ class KeptWeights:
             self._best = {name: value.clone() for name, value in self._candidate.state_dict().items()}
         return {f"held_out_{name}": value for name, value in figures.items()}
 
+    def held_out(self) -> dict[str, float]:
+        """Return accuracy and robust accuracy of the best epoch on the held-out images; without such, nothing."""
+        robust, clean = self._score
+        return {"accuracy": clean, "robust_accuracy": robust} if len(self._held_out[0]) else {}
+
     def result(self) -> nn.Module:
         """Return the network with the weights to keep, in evaluation mode."""
         if self._best is not None:

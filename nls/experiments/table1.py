@@ -211,10 +211,11 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     run.data[row.dataset] = data.fingerprint
     require_defined(members(plan.attacks), data.classes, "linf", data.test.images.shape)
     method = make_method(row.method, spec.method_settings())
-    network, state = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
+    trained = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
+    network = trained.network
 
     def carry_out(work: str, do: Callable[[], Tensor]) -> Tensor:
-        run.save_if_due(state)
+        run.save_if_due(trained.state)
         return run.cached(work, do)
 
     trained_after = run.wall_seconds
@@ -237,11 +238,16 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     )
     few = slice(plan.curve_images)
     run.timings |= {"training": [trained_after], "attacks": [run.wall_seconds - trained_after]}
-    return report.to_dict() | {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "eps_curve": eps_curve(network, images[few], labels[few], plan, spec.seed, carry_out),
-        "steps_curve": steps_curve(network, images[few], labels[few], plan, spec.seed, carry_out),
-    }
+    held_out = {"held_out": trained.held_out} if trained.held_out else {}
+    return (
+        report.to_dict()
+        | held_out
+        | {
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "eps_curve": eps_curve(network, images[few], labels[few], plan, spec.seed, carry_out),
+            "steps_curve": steps_curve(network, images[few], labels[few], plan, spec.seed, carry_out),
+        }
+    )
 
 
 def eps_curve(

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import re
@@ -109,6 +110,7 @@ def test_a_run_trains_attacks_and_repeats(tmp_path, monkeypatch):
     assert metrics["n"] == 60
     assert set(metrics["robust_accuracy"]) == {"pgd-xent", "pgd-margin", "square", "min"}
     assert metrics["parameters"] == 38_282
+    assert "held_out" not in metrics
     assert metrics["settings"]["pgd"]["starts"] == 2
     for curve in ("eps_curve", "steps_curve"):
         for loss in ("pgd-xent", "pgd-margin"):
@@ -138,6 +140,11 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, monkeypatch):
     for name in ("metrics.json", "history.csv", "weights.safetensors"):
         assert (tmp_path / "through" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
     assert json.loads((tmp_path / "stopped" / "provenance.json").read_text())["interruptions"] == 1
+    columns, *epochs = csv.reader((tmp_path / "stopped" / "history.csv").read_text().splitlines())
+    best = max(float(epoch[columns.index("held_out_robust_accuracy")]) for epoch in epochs)
+    assert (
+        json.loads((tmp_path / "stopped" / "metrics.json").read_text())["held_out"]["robust_accuracy"] == best
+    )
 
 
 def test_the_network_of_another_run_helps(tmp_path, monkeypatch):

@@ -114,6 +114,19 @@ def test_rows_that_the_paper_has_not_are_shown(tmp_path):
     assert notes == []
 
 
+def test_what_settings_are_chosen_by_is_shown(tmp_path):
+    row = {"dataset": "digits", "network": "convnet-small", "method": "madry"}
+    metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
+    judged = {"held_out": {"accuracy": 0.9, "robust_accuracy": 0.625}}
+    trained(tmp_path, "mini", "trial", row | {"eps_train": 0.1}, metrics | judged)
+    trained(tmp_path, "mini", "older", row | {"eps_train": 0.2}, metrics)
+    frame, notes = table1.table(evidence(tmp_path))
+    shown = frame.set_index("eps_train")["held-out (here)"]
+    assert shown[0.1] == 62.5
+    assert pd.isna(shown[0.2])
+    assert notes == [table1.HOW_HELD_OUT]
+
+
 def test_a_variant_is_a_row_of_its_own(tmp_path):
     row = {"dataset": "digits", "network": "convnet-small", "method": "ours-level", "eps_train": 0.1}
     metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
