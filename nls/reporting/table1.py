@@ -96,12 +96,21 @@ class TrainedRow:
         return row_label(self.key).rsplit(":", 1)[-1]
 
     @property
+    def is_trial(self) -> bool:
+        """Tell whether the network is judged by held-out images, and one test image is attacked for the run to end."""
+        return self.metrics["n"] == 1 and "held_out" in self.metrics
+
+    @property
     def percents(self) -> dict[str, float]:
-        """Accuracies in percent by column; under PGD the mean over its starts, as in the paper."""
+        """Accuracies in percent by column; under PGD the mean over its starts, as in the paper.
+
+        A trial has the accuracy on held-out images only.
+        """
         metrics = self.metrics
-        shares = (
-            {"clean": metrics["clean_accuracy"]} | metrics["robust_accuracy"] | metrics["mean_over_starts"]
-        )
+        shares: dict[str, float] = {}
+        if not self.is_trial:
+            shares |= {"clean": metrics["clean_accuracy"]}
+            shares |= metrics["robust_accuracy"] | metrics["mean_over_starts"]
         if "held_out" in metrics:
             shares |= {HELD_OUT: metrics["held_out"]["robust_accuracy"]}
         return {name: round(100 * share, 2) for name, share in shares.items()}
@@ -211,9 +220,9 @@ def _cells(seeds: Seeds) -> dict[str, Spread | float]:
     return {name: spread([row[name] for row in rows]) for name in rows[0] if all(name in row for row in rows)}
 
 
-def _images(seeds: Seeds) -> int:
-    """Return how many images a row's networks were attacked on, the least over its seeds."""
-    return min(row.metrics["n"] for row in seeds.values())
+def _images(seeds: Seeds) -> int | None:
+    """Return how many images a row's networks were attacked on, the least over its seeds; None for trials."""
+    return min((row.metrics["n"] for row in seeds.values() if not row.is_trial), default=None)
 
 
 def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
@@ -270,7 +279,9 @@ def _place(key: Key) -> tuple[int, str, str, int]:
 
 
 def doubts_about(row: TrainedRow, transfer: Mapping[tuple[str, int, float], float]) -> list[str]:
-    """Return the reasons to suspect gradient masking, with what :func:`least_transfer` found."""
+    """Return the reasons to suspect gradient masking, with what :func:`least_transfer` found; none of a trial."""
+    if row.is_trial:
+        return []
     accuracy = dict(row.metrics["robust_accuracy"])
     least = transfer.get((row.directory.name, row.metrics["n"], row.eps))
     if least is not None:

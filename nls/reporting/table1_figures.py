@@ -24,7 +24,7 @@ def every_seed(evidence: Evidence) -> Figure:
     # Doubts come from the black-box attacks on these very networks, never from those on the reference's.
     black_box = evidence.reference if source else evidence.complete
     transfer = least_transfer(black_box("blackbox"))
-    panels = _panels(records)
+    panels = _panels([record for record in records if not TrainedRow.of(record).is_trial])
     sizes = [len(rows) for rows in panels.values()] or [4]
     figure, axes = plt.subplots(
         len(sizes),

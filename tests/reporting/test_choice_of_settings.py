@@ -1,4 +1,4 @@
-"""Steps, learning rate and λ of Figure 2 are those that held-out images chose, with equal effort for every loss."""
+"""Settings are those that held-out images chose, with equal effort: Figure 2's for every loss, the digits' of beyond."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -8,15 +8,16 @@ import pytest
 import yaml
 
 from nls.experiments import load_suite
+from nls.reporting import table1
 from nls.reporting.runs import Evidence
 
 ROOT = Path(__file__).parents[2]
 LOSSES = ("cross_entropy", "hinge", "geometric_svm")
 
 
-def specs(name):
+def specs(name, experiment="figure2"):
     config = ROOT / "config" / f"{name}.yaml"
-    return load_suite(yaml.safe_load(config.read_text()), str(config)).specs["figure2"]
+    return load_suite(yaml.safe_load(config.read_text()), str(config)).specs[experiment]
 
 
 def settings(spec):
@@ -80,3 +81,36 @@ def test_a_suite_has_the_settings_that_were_chosen(suite, dataset, loss):
         for fraction in sorted(each)
     ]
     assert f"| {' | '.join(means)} |" in (ROOT / "docs/few_images.md").read_text()
+
+
+def rows_on_digits(suite):
+    """Return method → trials as the table names them → settings, without the network that helps HAT."""
+    found = defaultdict(dict)
+    for spec in specs(suite, "table1"):
+        row = spec.row
+        if row.dataset == "digits" and row.method != "standard" and not row.method.startswith("config/"):
+            found[row.method][row.variant, row.eps_train] = row.settings
+    return found
+
+
+def test_every_method_has_as_many_trials_on_the_digits():
+    trials = rows_on_digits("beyond_trials")
+    assert trials.keys() == rows_on_digits("beyond").keys()
+    assert {len(each) for each in trials.values()} == {4}
+
+
+@pytest.mark.parametrize("method", sorted(rows_on_digits("beyond_trials")))
+def test_the_digits_of_beyond_have_the_settings_that_were_chosen(method):
+    kept = table1.by_seed(Evidence("beyond_trials", ROOT / "results").reference("table1"))
+    found = {}
+    for (dataset, _, _, eps), seeds in kept.items():
+        row = seeds[0].row
+        if (dataset, row["method"]) == ("digits", method):
+            assert list(seeds) == [0, 1, 2]
+            found[row["variant"], eps] = np.mean([run.percents[table1.HELD_OUT] for run in seeds.values()])
+    trials, asked = rows_on_digits("beyond_trials")[method], rows_on_digits("beyond")[method]
+    assert found.keys() == trials.keys()
+    best = max(found, key=found.__getitem__)
+    assert asked[best] == trials[best]
+    # The ablation has further rows of three methods.
+    assert len(asked) == 1 or method in ("madry", "ours-level", "ours-linf")

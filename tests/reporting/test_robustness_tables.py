@@ -127,6 +127,20 @@ def test_what_settings_are_chosen_by_is_shown(tmp_path):
     assert notes == [table1.HOW_HELD_OUT]
 
 
+def test_a_trial_is_judged_by_held_out_images_alone(tmp_path):
+    row = {"dataset": "digits", "network": "convnet-small", "method": "madry", "eps_train": 0.1}
+    metrics = {"robust_accuracy": {"pgd-xent": 1.0, "min": 1.0}, "mean_over_starts": {"pgd-xent": 1.0}}
+    vanishing = {"n": 1, "vanishing_gradient_share": {"pgd-xent": 1.0}}
+    judged = {"held_out": {"accuracy": 0.9, "robust_accuracy": 0.625}}
+    trained(tmp_path, "mini", "trial", row, metrics | vanishing | judged)
+    frame, notes = table1.table(evidence(tmp_path))
+    shown = frame.drop(columns=["dataset", "network", "method", "eps_train"]).iloc[0].to_dict()
+    assert shown == {"held-out (here)": 62.5, "masking (here)": ""}
+    assert notes == [table1.HOW_HELD_OUT]
+    (axis,) = table1_figures.every_seed(evidence(tmp_path)).axes
+    assert [text.get_text() for text in axis.texts] == ["no complete run has this"]
+
+
 def test_a_variant_is_a_row_of_its_own(tmp_path):
     row = {"dataset": "digits", "network": "convnet-small", "method": "ours-level", "eps_train": 0.1}
     metrics = {"robust_accuracy": {"pgd-xent": 0.5, "min": 0.5}, "mean_over_starts": {"pgd-xent": 0.5}}
