@@ -97,7 +97,7 @@ class TrainedRow:
 
     @property
     def is_trial(self) -> bool:
-        """Tell whether the network is judged by held-out images, and one test image is attacked for the run to end."""
+        """Tell whether held-out images judge the network, and one test image is attacked for the run to end."""
         return self.metrics["n"] == 1 and "held_out" in self.metrics
 
     @property

@@ -1,5 +1,6 @@
-"""Settings are those that held-out images chose, with equal effort: Figure 2's for every loss, the digits' of beyond."""
+"""Settings are those that held-out images chose, with equal effort: of Figure 2, and of the digits in beyond."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nls.reporting import table1
 from nls.reporting.runs import Evidence
 
 ROOT = Path(__file__).parents[2]
+BEYOND = (ROOT / "docs/beyond.md").read_text()
 LOSSES = ("cross_entropy", "hinge", "geometric_svm")
 
 
@@ -110,7 +112,11 @@ def test_the_digits_of_beyond_have_the_settings_that_were_chosen(method):
             found[row["variant"], eps] = np.mean([run.percents[table1.HELD_OUT] for run in seeds.values()])
     trials, asked = rows_on_digits("beyond_trials")[method], rows_on_digits("beyond")[method]
     assert found.keys() == trials.keys()
-    best = max(found, key=found.__getitem__)
+    best = max(trials, key=found.__getitem__)
     assert asked[best] == trials[best]
+    shown = [f"**{found[trial]:.1f}**" if trial == best else f"{found[trial]:.1f}" for trial in trials]
+    assert re.search(rf"^\| `{method}` \| .* \| {re.escape(', '.join(shown))} \|$", BEYOND, re.MULTILINE), (
+        shown
+    )
     # The ablation has further rows of three methods.
     assert len(asked) == 1 or method in ("madry", "ours-level", "ours-linf")
