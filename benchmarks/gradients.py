@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import inputs
+from nls.engine.memory import keep_freed_memory
 from nls.engine.yaml_files import read_yaml
 from nls.experiments.suite import load_suite
 from nls.experiments.table1 import Row
@@ -82,6 +83,7 @@ def main() -> None:
         prog="python -m benchmarks.gradients", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--suite", default="beyond_mini")
+    keep_freed_memory()
     config = CONFIGS / f"{parser.parse_args().suite}.yaml"
     rows = {
         f"{spec.row.method} {spec.row.variant or ''}".strip(): spec.row

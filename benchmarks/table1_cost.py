@@ -27,6 +27,7 @@ import torch
 from benchmarks.rows import operations
 from nls.attacks import Ball, pgd
 from nls.data import load_images
+from nls.engine.memory import keep_freed_memory
 from nls.engine.seeds import torch_stream
 from nls.engine.yaml_files import read_yaml
 from nls.experiments import load_suite
@@ -204,6 +205,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="OUT")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     suite = load_suite(read_yaml(options.config), str(options.config))
     # The network that helps a row is another run's.
     alone = [spec for spec in suite.specs["table1"] if spec.seed == 0 and not spec.row.helper]
