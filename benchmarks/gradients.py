@@ -67,18 +67,22 @@ def steps_of(row: Row, folder: Path) -> Iterator[Passes]:
         settings["helper"] = str(folder / "helper.pt")
         torch.save(inputs.classifier(CPU).state_dict(), settings["helper"])
     method = make_method(row.method, settings)
-    for step in range(STEPS):
-        if step == STEPS - COUNTED:
-            counted.watch(network)
-        begin = time.perf_counter()
-        rows = torch.arange(BATCH * step, BATCH * (step + 1)) % len(x)
+
+    def step(number: int) -> None:
+        rows = torch.arange(BATCH * number, BATCH * (number + 1)) % len(x)
         optimizer.zero_grad()
         # An epoch far beyond every warm-up.
         method(network, x[rows], y[rows], Moment(1000.0, draws)).backward()
         optimizer.step()
-        if step >= STEPS - COUNTED:
-            counted.seconds.append(time.perf_counter() - begin)
-            yield counted
+
+    for number in range(STEPS - COUNTED):
+        step(number)
+    counted.watch(network)
+    for number in range(STEPS - COUNTED, STEPS):
+        begin = time.perf_counter()
+        step(number)
+        counted.seconds.append(time.perf_counter() - begin)
+        yield counted
 
 
 def main() -> None:
