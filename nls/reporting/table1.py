@@ -166,12 +166,12 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
                 line[f"{name} ({source})"] = cells.get(source, {}).get(name)
         for source in sources:
             seeds = found.get(source, {})
-            reasons = [told for row in seeds.values() if (told := doubts_about(row, transfer[source]))]
-            line[f"masking ({source})"] = ("†" if reasons else "") if seeds else None
-            doubted = f", {len(reasons)} of {len(seeds)} seeds" if len(seeds) > 1 else ""
+            reasons = {seed: doubts_about(row, transfer[source]) for seed, row in seeds.items()}
+            line[f"masking ({source})"] = ("†" if any(reasons.values()) else "") if seeds else None
             doubts += [
-                f"{dataset} {network} {row_label(key)} ({source}{doubted}): {reason}"
-                for reason in (reasons[0] if reasons else [])
+                f"{dataset} {network} {row_label(key)} ({source}, seed {seed}): {'; '.join(told)}"
+                for seed, told in reasons.items()
+                if told
             ]
         if any(len(seeds) > 1 for rows in sources.values() for seeds in rows.values()):
             for source in sources:

@@ -110,17 +110,22 @@ def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 
 def scans(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
-    """Return one row a run of this machine: every metric of every scan and method, in metres."""
+    """Return one row a run: every metric of every scan and method, in metres.
+
+    The runs are this machine's, or without any the reference's, and the column ``source`` says so.
+    """
+    runs, source = evidence.drawn("table2")
     rows = [
         {
             "method": run.spec["name"],
             "data": run.spec["data"],
             "scan": scan_name(run),
             "seed": run.spec["seed"],
+            "source": "reference" if source else "here",
         }
         | {name: value for name, value in (run.metrics or {}).items() if not isinstance(value, list)}
         | {"wall_seconds": run.provenance["wall_seconds"]}
-        for run in evidence.complete("table2")
+        for run in runs
     ]
     return pd.DataFrame(rows), missing_notes(evidence.missing("table2"))
 

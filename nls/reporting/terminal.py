@@ -1,4 +1,4 @@
-"""Tables for a terminal: no wider than it is, what all rows share said once, long notes folded."""
+"""Tables for a terminal: no wider than it is, what rows share said once, long notes folded."""
 
 import textwrap
 import unicodedata
@@ -16,8 +16,18 @@ def terminal_text(frame: pd.DataFrame, notes: Sequence[str], width: int) -> str:
 
     A column with one value in all rows is told above the table. What a column's name has in brackets (its source)
     goes below the name. A table that is too wide goes on in further blocks, each with the columns that name a row:
-    those in front of the first one with a source, as far as they take no more than half the width.
+    those in front of the first one with a source. Where these leave no room for another, rows that agree in the first
+    of them become a table of their own.
     """
+    lines = ["No run is complete."] if frame.empty else _table(frame, width)
+    lines += [""] if notes else []
+    for note in notes:
+        lines += textwrap.wrap(note, max(width, 20), initial_indent="- ", subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def _table(frame: pd.DataFrame, width: int) -> list[str]:
+    """Return the lines of a table, or of one table after another."""
     shared = [
         name for name in frame if len(frame) > 1 and frame[name].nunique() == 1 and frame[name].iloc[0] != ""
     ]
@@ -26,16 +36,22 @@ def terminal_text(frame: pd.DataFrame, notes: Sequence[str], width: int) -> str:
     lines += [""] if shared and len(shown.columns) else []
     columns = [_lines_of(str(name), list(shown.iloc[:, place])) for place, name in enumerate(shown.columns)]
     names = next((place for place, name in enumerate(shown.columns) if " (" in str(name)), 1)
+    if not _leave_room(columns, names, width) and len(groups := _groups(shown)) <= len(shown) / 2:
+        tables = [_table(group, width) for group in groups]
+        return lines + [line for table in tables for line in ("", *table)][1:]
+    while names > 1 and not _leave_room(columns, names, width):
+        names -= 1
     for number, block in enumerate(_blocks(columns, names, width)):
         lines += [""] if number else []
         texts = [_GAP.join(cells).rstrip() for cells in zip(*block, strict=True)]
         lines += [text for text in texts[:_HEADS] if text] + texts[_HEADS:]
-    if frame.empty:
-        lines.append("No run is complete.")
-    lines += [""] if notes else []
-    for note in notes:
-        lines += textwrap.wrap(note, max(width, 20), initial_indent="- ", subsequent_indent="  ")
-    return "\n".join(lines)
+    return lines
+
+
+def _groups(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows that agree in the first column, in the order of its values, without columns that are empty."""
+    groups = [group for _, group in frame.groupby(frame.columns[0], sort=False)]
+    return [group.loc[:, (group != "").any()] for group in groups]
 
 
 def _lines_of(name: str, cells: Sequence[str]) -> list[str]:
@@ -48,10 +64,13 @@ def _lines_of(name: str, cells: Sequence[str]) -> list[str]:
     return [*padded[:_HEADS], "─" * width, *padded[_HEADS:]]
 
 
+def _leave_room(columns: Sequence[list[str]], names: int, width: int) -> bool:
+    """Tell whether any further column fits beside the first ``names``."""
+    return all(_total([*columns[:names], column]) <= width for column in columns[names:])
+
+
 def _blocks(columns: Sequence[list[str]], names: int, width: int) -> Iterator[list[list[str]]]:
     """Share the columns out into blocks that fit; the first ``names`` stand in each."""
-    while names > 1 and _total(columns[:names]) > width / 2:
-        names -= 1
     block = list(columns[:names])
     for column in columns[names:]:
         if len(block) > names and _total([*block, column]) > width:

@@ -87,7 +87,7 @@ def test_paper_reference_and_here_stand_side_by_side(mnist):
     assert ours["masking (reference)"] == ""
     assert notes[0] == table1.FLAG
     assert notes[1] == (
-        "mnist convnet4a-linear-head ours 0.4 (here): square leaves 94.00%, less than pgd-xent with 97.00%"
+        "mnist convnet4a-linear-head ours 0.4 (here, seed 0): square leaves 94.00%, less than pgd-xent with 97.00%"
     )
     # Others have attacked the network of this row; the paper's networks of the other methods are not public.
     assert ours["autoattack (independent)"] == 90.85
