@@ -66,7 +66,7 @@ class Training(Settings):
         ge=0,
         lt=1,
         description="keep a running average of the weights, with this decay at each step (a lower one in the first "
-        "steps, for the start does not count); 0: keep the last weights",
+        "steps, so that the random first weights drop out); 0: keep the last weights",
     )
     held_out: int = Field(
         0,

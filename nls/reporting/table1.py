@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nls.reporting import independent
-from nls.reporting.claims import OURS, find_claim, table1_claims
+from nls.reporting.claims import OURS, TABLE1, find_claim
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import Spread, paired_difference, spread, with_whole_counts
@@ -39,6 +39,9 @@ PAPER: Mapping[Key, tuple[float, float, float]] = {
     ("cifar10", "resnet18", "trades", 0.045): (79.52, 53.49, 51.22),
     ("cifar10", "resnet18", "ours", 0.045): (81.30, 79.74, 43.17),
 }
+
+# ε of the paper's attacks, in L∞.
+PAPER_EPS: Mapping[str, float] = {"mnist": 0.3, "cifar10": 0.031}
 
 # The paper's methods in its order.
 METHODS = ("standard", "madry", "trades", "ours")
@@ -130,10 +133,10 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     """Return the table and its notes, one line each.
 
     Robust accuracies under PGD are means over the random starts, as in the paper; the column ``min`` is the share
-    that withstands every attack and every start; ``images`` is how many test images were attacked. With several
-    seeds a cell is the mean over them ± standard deviation. ``independent`` is what others measured on the very
-    network of the paper's row. Paper rows of datasets that nothing was run on are left out. Under the table stands
-    a verdict on each claim of the paper.
+    that withstands every attack and every start; ``images`` is how many test images were attacked, and ``eps`` by how
+    much in L∞. With several seeds a cell is the mean over them ± standard deviation. ``independent`` is what others
+    measured on the very network of the paper's row. Paper rows of datasets that nothing was run on are left out.
+    Under the table stands a verdict on each claim of the paper about rows that were attacked as the paper's were.
     """
     sources = _sources(evidence)
     transfer = {
@@ -153,6 +156,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         cells = {source: _cells(seeds) for source, seeds in found.items()}
         for source in sources:
             line[f"images ({source})"] = _images(found[source]) if source in found else None
+        line["eps (paper)"] = PAPER_EPS[dataset] if key in PAPER else None
+        for source in sources:
+            line[f"eps ({source})"] = _eps(found[source]) if source in found else None
         for column, name in enumerate(PAPER_COLUMNS):
             line[f"{name} (paper)"] = PAPER[key][column] if key in PAPER else None
             for source in sources:
@@ -225,16 +231,22 @@ def _images(seeds: Seeds) -> int | None:
     return min((row.metrics["n"] for row in seeds.values() if not row.is_trial), default=None)
 
 
+def _eps(seeds: Seeds) -> float | None:
+    """Return the radius of the attacks, which all seeds of a suite share; None for trials."""
+    return next((row.eps for row in seeds.values() if not row.is_trial), None)
+
+
 def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
     """Compare our rows with all others of their dataset and network, in every figure that some source has.
 
-    The paper's claims are about its own method, not about the later ones of this suite (``ours-…``).
+    The paper's claims are about its own rows under its own attacks, not about the later methods of this suite
+    (``ours-…``).
     """
     keys = sorted(dict.fromkeys(key for rows in sources.values() for key in rows), key=_place)
     compared = []
     later = [key for key in keys if key[2].startswith(f"{OURS['table1']}-")]
     for ours in [*(key for key in keys if key[2] == OURS["table1"]), *later]:
-        claims = () if ours in later else table1_claims(*ours[:2])
+        claims = TABLE1[ours[:2]] if ours in PAPER else ()
         for other in [key for key in keys if key[:2] == ours[:2] and key[2] != ours[2] and key not in later]:
             for column, name in enumerate(COMPARED):
                 found = {
@@ -245,7 +257,13 @@ def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
                 }
                 if not any(found.values()):
                     continue
-                known = name in PAPER_COLUMNS and ours in PAPER and other in PAPER
+                known = (
+                    name in PAPER_COLUMNS
+                    and ours in PAPER
+                    and other in PAPER
+                    and {_eps(rows[key]) for rows in sources.values() for key in (ours, other) if key in rows}
+                    == {PAPER_EPS[ours[0]]}
+                )
                 compared.append(
                     Compared(
                         place={"dataset": ours[0], "network": ours[1]},
@@ -254,7 +272,7 @@ def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
                         measure=name,
                         paper=round(PAPER[ours][column] - PAPER[other][column], 2) if known else None,
                         found={source: difference for source, difference in found.items() if difference},
-                        claim=find_claim(claims, name, other[2]),
+                        claim=find_claim(claims, name, other[2]) if known else None,
                     )
                 )
     return compared

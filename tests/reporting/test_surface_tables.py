@@ -53,20 +53,20 @@ def put(folder, where, name, scan, l2, data="bodies", seed=0, curve=None, droppe
 
 def test_means_and_spreads_beside_the_papers(tmp_path):
     for scan, l2 in enumerate((0.004, 0.006)):
-        put(tmp_path, "tiny", "levelset", scan, l2)
-    put(tmp_path, "reference/tiny", "levelset", 0, 0.003)
+        put(tmp_path, "tiny", "levelset-paper", scan, l2)
+    put(tmp_path, "reference/tiny", "levelset-paper", 0, 0.003)
     as_reference(tmp_path, "tiny", "table2")
     put(tmp_path, "tiny", "mine", 0, 0.001)
     frame, notes = table2.table(Evidence("tiny", tmp_path))
     rows = frame.set_index("method")
-    assert rows.loc["levelset", "Chamfer L2 ×10³ (paper)"] == "7.32 ± 0.46"
-    assert rows.loc["levelset", "Chamfer L2 ×10³ (here)"] == "5.00 ± 1.41"
-    assert rows.loc["levelset", "Chamfer L1 ×10³ (here)"] == "10.00 ± 2.83"
-    assert rows.loc["levelset", "Chamfer L2 ×10³ (reference)"] == "3.00"
-    assert rows.loc["levelset", "scans (here)"] == 2
+    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (paper)"] == "7.32 ± 0.46"
+    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (here)"] == "5.00 ± 1.41"
+    assert rows.loc["levelset-paper", "Chamfer L1 ×10³ (here)"] == "10.00 ± 2.83"
+    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (reference)"] == "3.00"
+    assert rows.loc["levelset-paper", "scans (here)"] == 2
     assert rows.loc["mine", "Chamfer L2 ×10³ (here)"] == "1.00"
-    assert rows.loc["levelset", "floor L2 ×10³"] == 4
-    assert rows.loc["levelset", "further figures of"] == "here"
+    assert rows.loc["levelset-paper", "floor L2 ×10³"] == 4
+    assert rows.loc["levelset-paper", "further figures of"] == "here"
     assert any("7 steps of 5 points, adam" in note for note in notes)
     assert any("the paper's figures are for FAUST" in note for note in notes)
     every, _ = table2.scans(Evidence("tiny", tmp_path))
@@ -144,18 +144,20 @@ def test_scans_pair_our_method_with_the_others_and_seeds_are_averaged_first(tmp_
     # Ours is 3, 4 and 4 mm nearer than AtlasNet on the scans, whatever the seed; the seeds differ by 2 mm.
     for scan, (ours, other) in enumerate([(0.004, 0.007), (0.005, 0.009), (0.006, 0.010)]):
         for seed, shift in enumerate((-0.001, 0.001)):
-            put(tmp_path, "tiny", "levelset", scan, ours + shift, seed=seed)
+            put(tmp_path, "tiny", "levelset-paper", scan, ours + shift, seed=seed)
         put(tmp_path, "tiny", "atlasnet-25", scan, other)
     frame, notes = table2.table(Evidence("tiny", tmp_path))
-    ours = frame.set_index("method").loc["levelset"]
+    ours = frame.set_index("method").loc["levelset-paper"]
     assert ours["Chamfer L2 ×10³ (here)"] == "5.00 ± 1.00"
     assert ours["Chamfer L2 ×10³ over seeds (here)"] == "5.00 ± 1.41"
     assert (ours["scans (here)"], ours["seeds (here)"]) == (3, 2)
-    claims = [note for note in notes if note.startswith("claim: levelset below atlasnet-25, Chamfer L2")]
+    claims = [
+        note for note in notes if note.startswith("claim: levelset-paper below atlasnet-25, Chamfer L2")
+    ]
     # −3.667 ± 4.303 · 0.577 / √3.
     assert claims[0].startswith(
-        "claim: levelset below atlasnet-25, Chamfer L2: reproduced (here: −3.67 ×10³, −5.10 to −2.23, 3 scans); "
-        "the paper has −0.57. Section 5.3"
+        "claim: levelset-paper below atlasnet-25, Chamfer L2: reproduced "
+        "(here: −3.67 ×10³, −5.10 to −2.23, 3 scans); the paper has −0.57. Section 5.3"
     )
     differences, _ = table2.differences(Evidence("tiny", tmp_path))
     line = differences[differences["measure"] == "Chamfer L2"].iloc[0]
@@ -166,6 +168,10 @@ def test_scans_pair_our_method_with_the_others_and_seeds_are_averaged_first(tmp_
     )
     assert line["verdict (here)"] == "reproduced"
 
+
+def test_every_scan_is_drawn(tmp_path):
+    for scan in range(3):
+        put(tmp_path, "tiny", "levelset", scan, (3 + scan) / 1000)
     titles = [axis.get_title() for axis in figure3.bodies(Evidence("tiny", tmp_path)).axes]
     assert [title for title in titles if title] == [
         f"00{scan}: Chamfer L2 {3 + scan}.00 mm" for scan in range(3)
