@@ -75,9 +75,21 @@ def test_a_missing_half_shows_in_one_direction_only():
     found = compare(half, whole, points=10_000)
     assert found["to_truth_l2"] < 0.03 < 0.2 < found["from_truth_l2"]
     assert found["hausdorff"] == pytest.approx(2**0.5, rel=0.02)
+    # x is uniform on a sphere, so the percentile is where x = −0.9, at √(2 − 2√(1 − x²)) from the half's rim.
+    for pair in ((half, whole), (whole, half)):
+        percentile = compare(*pair, points=10_000)["hausdorff_95"]
+        assert percentile == pytest.approx((2 - 2 * 0.19**0.5) ** 0.5, rel=0.03)
     assert found["chamfer_l1"] == pytest.approx((found["to_truth_l1"] + found["from_truth_l1"]) / 2)
     assert found["boundary_edges"] > 0
     assert "iou" not in found
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_orientation_of_the_facets_does_not_count(every):
+    faces = BALL.faces.copy()
+    faces[::every] = faces[::every, ::-1]
+    inverted = trimesh.Trimesh(BALL.vertices, faces, process=False)
+    assert compare(inverted, BALL, points=10_000)["normal_consistency"] > 0.99
 
 
 def test_a_surface_is_at_the_floor_from_itself():
