@@ -46,14 +46,17 @@ def test_measures_how_far_a_level_set_is_from_the_cloud():
 
 
 def test_power_takes_the_root_of_each_levels_mean():
-    cloud = on_sphere(1000, 0.6)
+    """Seeds on the level set stay where they are, so the errors are their distances from the cloud."""
+    batch, cloud = on_sphere(1000), on_sphere(20, 0.6)
+    distances = torch.cdist(batch, cloud).amin(dim=1)
     for power in (1.0, 2.0, 3.0):
-        objective = ReconstructionLoss(power=power, level_sigmas=(), uniform_share=0.5)
-        terms = objective(ball, cloud, Neighbours(cloud), draws())
-        assert terms.others == 0
-        if power == 1:
-            first = terms.zero
-        assert terms.zero >= first - 1e-6
+        objective = ReconstructionLoss(power=power, seed_sigma=0.0, uniform_share=0.0, level_sigmas=(0.0,))
+        terms = objective(ball, batch, Neighbours(cloud), draws())
+        for found, errors in zip((terms.zero, terms.others), distances.split(500), strict=True):
+            root = float((errors**power).mean()) ** (1 / power)
+            assert found == pytest.approx(root, rel=1e-4)
+    alone = replace(objective, level_sigmas=())(ball, batch, Neighbours(cloud), draws())
+    assert alone.others == 0
 
 
 def test_moves_the_level_set_towards_the_cloud():
