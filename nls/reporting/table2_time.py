@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from nls.reporting.runs import Evidence, RunRecord, is_of_people, missing_notes, scan_name
@@ -49,13 +50,15 @@ def figure(evidence: Evidence) -> Figure:
     picture, axes = plt.subplots(
         1, panels, figsize=(4.8 * panels, 3.8), squeeze=False, sharey=True, layout="constrained"
     )
+    named: dict[str, Line2D] = {}
     for axis, scan in zip(axes[0], scans, strict=False):
         shown = [run for run in runs if run.spec["scan"] == scan]
         end = max(_curve(run)[-1][0] for run in shown)
         for run in shown:
             points = [(time, 1e3 * error) for time, error in _curve(run) if error is not None]
             colour = f"C{names.index(run.spec['name'])}"
-            axis.plot(*zip(*points, strict=True), ".-", color=colour, label=in_legend(run.spec["name"]))
+            (line,) = axis.plot(*zip(*points, strict=True), ".-", color=colour)
+            named.setdefault(in_legend(run.spec["name"]), line)
             # A method that has ended stays where it is.
             axis.plot([points[-1][0], end], [points[-1][1]] * 2, ":", color=colour)
         axis.axhline(1e3 * _metrics(shown[0])["floor_l2"], color="0.6", linewidth=0.8)
@@ -68,7 +71,7 @@ def figure(evidence: Evidence) -> Figure:
         axis.yaxis.set_minor_formatter("")
     if runs:
         axes[0, 0].set_ylabel(f"Chamfer distance (L2), ×10³{' m' if is_of_people(runs[0]) else ''}")
-        axes[0, 0].legend(fontsize=8)
+        picture.legend(named.values(), named, fontsize=8, loc="outside upper center", ncols=3)
     else:
         axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
     return picture

@@ -194,14 +194,22 @@ def test_a_method_that_was_still_getting_better_is_marked(tmp_path):
     assert "curve_errors" not in every
 
 
-def timed(folder, where, name, scan, seconds, errors):
-    directory = folder / where / "table2-time" / f"{name}-{scan:03d}"
+def timed(folder, where, name, scan, seconds, errors, seed=0):
+    run = f"{name}-{scan:03d}" + (f"-seed{seed}" if seed else "")
+    directory = folder / where / "table2-time" / run
     spec = {
-        **{"name": name, "scan": scan, "seed": 0, "data": "bodies", "threads": 1, "seconds": [10, 30, 100]},
+        **{
+            "name": name,
+            "scan": scan,
+            "seed": seed,
+            "data": "bodies",
+            "threads": 1,
+            "seconds": [10, 30, 100],
+        },
         "scan_name": f"{scan:03d}",
         "method": {"training": {"steps": 7, "batch": 5}} if len(errors) > 1 else {},
     }
-    asked = folder / "tiny" / "specs" / "table2-time" / f"{name}-{scan:03d}.yaml"
+    asked = folder / "tiny" / "specs" / "table2-time" / f"{run}.yaml"
     asked.parent.mkdir(parents=True, exist_ok=True)
     asked.write_text(yaml.safe_dump(spec))
     timings = {"curve_seconds": seconds}
@@ -225,6 +233,20 @@ def test_error_against_time_is_that_of_the_last_surface_by_then(tmp_path):
     axis = table2_time.figure(evidence).axes[0]
     assert axis.get_title() == "bodies 002"
     np.testing.assert_allclose(axis.lines[0].get_xydata(), [[12, 30], [30, 20], [40, 10]])
+
+
+def test_error_against_time_names_each_method_once_whatever_panel_it_is_in(tmp_path):
+    for seed in (0, 1):
+        timed(tmp_path, "tiny", "igr", 2, [12.0, 30.0], [0.03, 0.02], seed=seed)
+    timed(tmp_path, "tiny", "igr", 4, [12.0, 30.0], [0.03, 0.02])
+    timed(tmp_path, "tiny", "poisson", 4, [4.0], [0.005])
+    picture = table2_time.figure(Evidence("tiny", tmp_path))
+    assert [axis.get_legend() for axis in picture.axes] == [None, None]
+    (legend,) = picture.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["igr", "poisson"]
+    curves = [axis.lines[0] for axis in picture.axes] + [picture.axes[1].lines[2]]
+    named = [line.get_color() for line in legend.get_lines()]
+    assert [line.get_color() for line in curves] == [named[0], named[0], named[1]]
 
 
 def test_error_against_time_without_runs_is_an_empty_table_and_a_figure_that_says_so(tmp_path):
