@@ -45,9 +45,8 @@ def _draw(axis: Axes, record: RunRecord, title: str) -> None:
     assert metrics is not None
     field, points, labels, half = _panel(record.directory)
     extent = np.linspace(-half, half, len(field))
-    axis.pcolormesh(
-        extent, extent, field.T > 0, cmap=ListedColormap([LIGHT_RED, LIGHT_BLUE]), rasterized=True
-    )
+    classes = ListedColormap([LIGHT_RED, LIGHT_BLUE])
+    axis.pcolormesh(extent, extent, field.T > 0, cmap=classes, vmin=0, vmax=1, rasterized=True)
     eps = metrics["eps"]
     if eps is not None:
         _draw_margins(axis, points, eps, record.spec["panel"])
