@@ -87,7 +87,10 @@ def _read(path: Path) -> pd.DataFrame | str:
 
 
 def _products_by_section(folder: Path, experiments: Iterable[str]) -> dict[str, list[str]]:
-    """Return the products that were made by the experiment they are named after, in the page's order."""
+    """Return the products that were made by the experiment they are named after, in the page's order.
+
+    An experiment without such products has a section too: it says how its runs were made and which are missing.
+    """
     sections: dict[str, list[str]] = {name: [] for name in experiments}
     products: dict[str, TableProduct | FigureProduct] = {**TABLES, **FIGURES}
     asked = set(sections)
@@ -97,7 +100,6 @@ def _products_by_section(folder: Path, experiments: Iterable[str]) -> dict[str, 
     return {
         name: sorted(sections[name], key=lambda product: product != name)
         for name in sorted(sections, key=_place)
-        if sections[name]
     }
 
 
@@ -126,7 +128,7 @@ def _section(
     tables: dict[str, pd.DataFrame | str],
     experiments: Sequence[Experiment],
 ) -> str:
-    """Return an experiment's figures, tables, settings and runs; the first product gives the section its title."""
+    """Return an experiment's figures, tables, settings and runs."""
     parts = [f'<section id="{name}"><h2><a href="#{name}">{html.escape(_title(name))}</a></h2>']
     for product in products:
         if product != name:
@@ -238,7 +240,8 @@ def _listed(notes: list[str]) -> str:
 
 
 def _title(name: str) -> str:
-    return _caption_lines(name)[0]
+    """Return the title of a product, or the name of an experiment that has no product, as of another version."""
+    return _caption_lines(name)[0] if (CAPTIONS / f"{name}.rst").is_file() else name
 
 
 def _caption(name: str) -> str:

@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+from collections import Counter
 from html import unescape
 
 import html5lib
@@ -126,6 +127,36 @@ def test_tables_of_an_experiment_that_is_no_longer_asked_for_are_left_out(folder
     assert "Table 1" not in text
     assert 'id="table1"' not in text
     assert 'id="figure3"' in text
+
+
+def test_an_experiment_without_a_product_of_its_own_keeps_its_section(page):
+    text = page.read_text()
+    section = re.search(r'<section id="table2">(.*?)</section>', text, re.DOTALL)[1]
+    assert "Table 2: surfaces from scans" in section
+    assert "results/small/table2/levelset-000: not run" in section
+    assert text.index('<section id="table1">') < text.index('<section id="table2">')
+
+
+def test_an_experiment_of_another_version_has_a_section_under_its_name(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    asked = tmp_path / "results/small/specs/older/one.yaml"
+    asked.parent.mkdir()
+    asked.write_text(yaml.safe_dump(SPEC | {"experiment": "older"}))
+    text = write_report("small").read_text()
+    assert '<section id="older"><h2><a href="#older">older</a></h2>' in text
+    assert "results/small/older/one: not run" in text
+
+
+def astray(text):
+    """Links within a page that lead to no place, or to more than one."""
+    places = Counter(re.findall(r'\bid="([^"]+)"', text))
+    return [link for link in re.findall(r'href="#([^"]*)"', text) if places[link] != 1]
+
+
+def test_every_link_within_the_page_leads_to_one_place(page):
+    assert 'href="#table2-made"' in page.read_text()
+    assert astray(page.read_text()) == []
 
 
 def test_the_page_asks_for_nothing_outside(page):
@@ -260,8 +291,10 @@ def test_it_fits_the_screen_and_a_screen_reader(opened, width, scheme):
 
 
 @pytest.mark.workflow
-def test_the_html_of_the_small_suite_is_valid(smoke):
-    html5lib.HTMLParser(strict=True).parse((smoke / "reports/smoke/report.html").read_text())
+def test_the_html_of_the_small_suite_is_valid_and_its_links_lead_to_one_place(smoke):
+    text = (smoke / "reports/smoke/report.html").read_text()
+    html5lib.HTMLParser(strict=True).parse(text)
+    assert astray(text) == []
 
 
 @pytest.mark.workflow
