@@ -282,6 +282,25 @@ def test_a_table_is_copied_in_each_format(opened):
     assert tab.locator("#table1 .copy").first.get_by_role("button").count() == 3
 
 
+def test_a_copy_button_has_its_name_back_after_two_quick_clicks(opened):
+    button = opened().locator("#table1").get_by_role("button", name="copy as Markdown").first
+    shown = button.evaluate(
+        """async (button) => {
+            navigator.clipboard.writeText = () => Promise.resolve();
+            const wait = setTimeout, later = [];
+            setTimeout = (action) => later.push(action);
+            button.click();
+            button.click();
+            await new Promise((done) => wait(done));
+            setTimeout = wait;
+            const shown = [button.textContent];
+            later.forEach((action) => action());
+            return [...shown, button.textContent];
+        }"""
+    )
+    assert shown == ["copied", "copy as Markdown"]
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_it_fits_the_screen_and_a_screen_reader(opened, width, scheme):
     tab = opened(width=width, scheme=scheme)
