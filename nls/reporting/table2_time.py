@@ -42,8 +42,12 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 
 
 def figure(evidence: Evidence) -> Figure:
-    """Draw the Chamfer distance against the seconds of training, a panel a scan, by the runs of this machine."""
-    runs = _sources(evidence)["here"]
+    """Draw the Chamfer distance against the seconds of training, a panel a scan.
+
+    Without runs of this machine it draws the reference.
+    """
+    records, source = evidence.drawn(_EXPERIMENT)
+    runs = _with_curve(records)
     scans = sorted({run.spec["scan"] for run in runs})
     names = list(dict.fromkeys(run.spec["name"] for run in runs))
     panels = max(len(scans), 1)
@@ -62,7 +66,7 @@ def figure(evidence: Evidence) -> Figure:
             # A method that has ended stays where it is.
             axis.plot([points[-1][0], end], [points[-1][1]] * 2, ":", color=colour)
         axis.axhline(1e3 * _metrics(shown[0])["floor_l2"], color="0.6", linewidth=0.8)
-        axis.set(xscale="log", yscale="log", title=f"{shown[0].spec['data']} {scan_name(shown[0])}")
+        axis.set(xscale="log", yscale="log", title=f"{shown[0].spec['data']} {scan_name(shown[0])}{source}")
         axis.set_xlabel("seconds of training")
         axis.set_xticks(shown[0].spec["seconds"], [f"{seconds:g}" for seconds in shown[0].spec["seconds"]])
         axis.xaxis.set_minor_formatter("")
@@ -80,9 +84,11 @@ def figure(evidence: Evidence) -> Figure:
 def _sources(evidence: Evidence) -> dict[str, Sequence[RunRecord]]:
     """Return the runs that have a curve, of this machine and of the reference."""
     found = {"here": evidence.complete(_EXPERIMENT), "reference": evidence.reference(_EXPERIMENT)}
-    return {
-        source: [run for run in runs if "curve_errors" in _metrics(run)] for source, runs in found.items()
-    }
+    return {source: _with_curve(runs) for source, runs in found.items()}
+
+
+def _with_curve(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    return [run for run in runs if "curve_errors" in _metrics(run)]
 
 
 def _metrics(run: RunRecord) -> dict[str, Any]:
