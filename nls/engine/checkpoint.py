@@ -37,20 +37,23 @@ class Checkpoint:
     A run calls :meth:`save_if_due` once a step; the state is written when ``seconds`` have passed since the last
     time, or at once after a signal of :data:`SIGNALS`, which then ends the run. Two generations are kept: if
     the newest cannot be read, the one before is taken, and said. The state is made of tensors, numbers, strings,
-    lists and dictionaries, and is read without executing code. Torch's own random states travel along.
+    lists and dictionaries, and is read without executing code. Torch's own random states travel along: the CPU's,
+    and that of the GPU where the run uses one.
 
     Args:
         folder: the run directory.
         identity: digits and letters that name what the state belongs to; a checkpoint of another is set aside.
         seconds: time between two checkpoints.
         note: receives what a person should know.
+        device: where the run computes.
     """
 
-    def __init__(self, folder: Path, identity: str, seconds: float, note: Note) -> None:
+    def __init__(self, folder: Path, identity: str, seconds: float, note: Note, device: torch.device) -> None:
         self.newest, self.previous = (folder / name for name in _GENERATIONS)
         self.identity = identity
         self.seconds = seconds
         self.note = note
+        self.device = device
         self._written = time.monotonic()
         self._signal: int | None = None
         self._is_readable = False
@@ -74,8 +77,9 @@ class Checkpoint:
                 self.note(f"checkpoint {path.name} belongs to other settings; it is set aside")
                 continue
             torch.set_rng_state(content["random"]["cpu"])
-            if content["random"]["cuda"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(content["random"]["cuda"])
+            if content["random"]["cuda"] and self.device.type == "cuda":
+                # Earlier versions wrote the states of all GPUs, of which a run used the first.
+                torch.cuda.set_rng_state(content["random"]["cuda"][0], self.device)
             return content["state"]
         return None
 
@@ -130,7 +134,7 @@ class Checkpoint:
                 signal.signal(number, handler)
 
     def _write(self, state: dict[str, Any]) -> None:
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
         content = {
             "identity": self.identity,
             "random": {"cpu": torch.get_rng_state(), "cuda": cuda},

@@ -75,7 +75,7 @@ class Run:
         self.timings: dict[str, list[float]] = {}
         self.progress = Progress(directory / HEARTBEAT)
         self.checkpoint = Checkpoint(
-            directory, made_from["identity"], spec.checkpoint_minutes * 60, self.note
+            directory, made_from["identity"], spec.checkpoint_minutes * 60, self.note, device
         )
         self.interruptions = 0
         self._source = made_from["source"]

@@ -18,6 +18,8 @@ from nls.engine.settings import RunSpec
 from nls.engine.state import restore
 from nls.errors import Interrupted, RunError, UserError
 
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
 
 def spec(**changes):
     return RunSpec(suite="test", experiment="none", run="one", **changes)
@@ -174,7 +176,7 @@ def test_what_is_written_can_be_read_by_others(tmp_path):
 
 def test_a_truncated_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path):
     notes = []
-    checkpoint = Checkpoint(tmp_path, "me", 0.0, notes.append)
+    checkpoint = Checkpoint(tmp_path, "me", 0.0, notes.append, CPU)
     for step in (1, 2):
         checkpoint.save_if_due(lambda step=step: {"step": step})
     assert checkpoint.load() == {"step": 2}
@@ -184,11 +186,55 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_and_says_so(tmp_path
     assert "checkpoint.pt cannot be read" in notes[0]
 
 
+@pytest.fixture
+def gpus(monkeypatch):
+    """The random states of made-up GPUs, of which a run uses the first, as torch gives and takes them."""
+    states = [torch.full((16,), number, dtype=torch.uint8) for number in range(4)]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: states[device.index or 0].clone())
+    monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: [state.clone() for state in states])
+
+    def put_back(state, device):
+        states[device.index or 0] = state
+
+    def put_all_back(given):
+        for number, state in enumerate(given):
+            put_back(state, torch.device("cuda", number))
+
+    monkeypatch.setattr("torch.cuda.set_rng_state", put_back)
+    monkeypatch.setattr("torch.cuda.set_rng_state_all", put_all_back)
+    return states
+
+
+def test_a_run_goes_on_where_fewer_gpus_are_seen(tmp_path, gpus):
+    Checkpoint(tmp_path, "me", 0.0, print, GPU).save_if_due(lambda: {"step": 1})
+    gpus[:] = [torch.full((16,), 9, dtype=torch.uint8)]
+    assert Checkpoint(tmp_path, "me", 0.0, print, GPU).load() == {"step": 1}
+    assert [state.tolist() for state in gpus] == [[0] * 16]
+
+
+def test_a_run_on_the_cpu_keeps_no_state_of_a_gpu(tmp_path, gpus):
+    Checkpoint(tmp_path, "me", 0.0, print, CPU).save_if_due(lambda: {"step": 1})
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["random"]["cuda"] == []
+    del gpus[:]
+    assert Checkpoint(tmp_path, "me", 0.0, print, CPU).load() == {"step": 1}
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_a_checkpoint_that_holds_the_states_of_all_gpus_is_read(tmp_path, gpus, device):
+    """Earlier versions wrote such ones."""
+    random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    torch.save({"identity": "me", "random": random, "state": {"step": 1}}, tmp_path / "checkpoint.pt")
+    gpus[:] = [torch.full((16,), 9, dtype=torch.uint8)]
+    assert Checkpoint(tmp_path, "me", 0.0, print, device).load() == {"step": 1}
+    assert [state.tolist() for state in gpus] == [[9 if device == CPU else 0] * 16]
+
+
 def test_a_checkpoint_of_other_settings_is_set_aside_and_found_again(tmp_path):
     notes = []
 
     def checkpoint(identity):
-        return Checkpoint(tmp_path, identity, 0.0, notes.append)
+        return Checkpoint(tmp_path, identity, 0.0, notes.append, CPU)
 
     for step in (1, 2):
         checkpoint("me").save_if_due(lambda step=step: {"step": step})
@@ -202,7 +248,7 @@ def test_a_checkpoint_of_other_settings_is_set_aside_and_found_again(tmp_path):
 
 
 def test_a_state_that_could_not_be_read_again_is_told_at_the_first_checkpoint(tmp_path):
-    checkpoint = Checkpoint(tmp_path, "me", 0.0, print)
+    checkpoint = Checkpoint(tmp_path, "me", 0.0, print, CPU)
     with pytest.raises(UserError, match="more than tensors, numbers"):
         checkpoint.save_if_due(lambda: {"mean": np.ones(3)})
     assert not list(tmp_path.iterdir())
@@ -215,7 +261,7 @@ def test_a_state_that_could_not_be_read_again_is_told_at_the_first_checkpoint(tm
 def test_a_file_that_is_no_checkpoint_is_told(tmp_path, content):
     notes = []
     torch.save(content, tmp_path / "checkpoint.pt")
-    assert Checkpoint(tmp_path, "me", 0.0, notes.append).load() is None
+    assert Checkpoint(tmp_path, "me", 0.0, notes.append, CPU).load() is None
     assert "it is no checkpoint of nls" in notes[0]
 
 
