@@ -228,40 +228,42 @@ def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
 
 
 def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Mapping[str, Any]) -> None:
-    # Results of another run do not belong to the weights that will be here.
-    for name in (FAILURE, KEPT, METRICS):
-        (directory / name).unlink(missing_ok=True)
     make_deterministic(spec.threads)
-    device = choose_device(spec.device)
-    run = Run(directory, spec, made_from, device)
-    files_read = checksums_of_inputs(spec.files_read())
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    with _reason_kept(directory), run.checkpoint.listening(), run.progress.beating():
-        metrics = recipe(spec, run)
-        texts = {
-            HISTORY: _history_text(run.history),
-            SPEC: yaml_text(spec.model_dump(mode="json")),
-            METRICS: json_text(metrics),
-        }
-        provenance = describe(device) | {
-            "source": made_from["source"],
-            "packages": made_from["packages"],
-            "started": started,
-            "wall_seconds": round(run.wall_seconds, 2),
-            "timings": run.timings,
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "interruptions": run.interruptions,
-            "data": run.data,
-            "files_read": files_read,
-            "notes": run.notes,
-            "files": checksums(directory, texts),
-        }
-        write_finished(directory, made_from, {PROVENANCE: sealed(provenance)} | texts)
+    with _reason_kept(directory):
+        device = choose_device(spec.device)
+        # Results of another run do not belong to the weights that will be here.
+        for name in (FAILURE, KEPT, METRICS):
+            (directory / name).unlink(missing_ok=True)
+        run = Run(directory, spec, made_from, device)
+        files_read = checksums_of_inputs(spec.files_read())
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        with run.checkpoint.listening(), run.progress.beating():
+            metrics = recipe(spec, run)
+            texts = {
+                HISTORY: _history_text(run.history),
+                SPEC: yaml_text(spec.model_dump(mode="json")),
+                METRICS: json_text(metrics),
+            }
+            provenance = describe(device) | {
+                "source": made_from["source"],
+                "packages": made_from["packages"],
+                "started": started,
+                "wall_seconds": round(run.wall_seconds, 2),
+                "timings": run.timings,
+                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "interruptions": run.interruptions,
+                "data": run.data,
+                "files_read": files_read,
+                "notes": run.notes,
+                "files": checksums(directory, texts),
+            }
+            write_finished(directory, made_from, {PROVENANCE: sealed(provenance)} | texts)
 
 
 def _tidy(directory: Path, identity: str) -> None:
     """Delete what only an unfinished run needs."""
-    (directory / HEARTBEAT).unlink(missing_ok=True)
+    for name in (HEARTBEAT, FAILURE):
+        (directory / name).unlink(missing_ok=True)
     remove_checkpoints(directory, identity)
 
 

@@ -354,11 +354,23 @@ def test_streams_are_repeatable_and_independent():
     assert numpy_stream(1, "a").random() != numpy_stream(2, "a").random()
 
 
-def test_a_missing_gpu_is_one_line(tmp_path):
+def test_a_missing_gpu_is_one_line_and_costs_no_result(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    (tmp_path / "history.csv").unlink()
+    (tmp_path / ".finished.json").write_text("{}")
     with pytest.raises(UserError, match="device cuda"):
         execute(spec(device="cuda"), lambda *_: {}, tmp_path)
+    assert "device cuda" in json.loads((tmp_path / "failure.json").read_text())["reason"]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1}
+
+
+def test_why_a_run_failed_is_forgotten_once_it_is_complete(tmp_path):
+    execute(spec(), lambda *_: {"a": 1}, tmp_path)
+    (tmp_path / "failure.json").write_text('{"reason": "UserError: device cuda"}')
+    execute(spec(), lambda *_: pytest.fail("ran again"), tmp_path)
+    assert not (tmp_path / "failure.json").exists()
 
 
 @pytest.mark.parametrize(
