@@ -29,6 +29,7 @@ def _state():
         "environment": dict(os.environ),
         "folder": os.getcwd(),
         "modules": set(sys.modules),
+        "path": list(sys.path),
         "random": random.getstate(),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
@@ -55,6 +56,7 @@ def _restore(before):
     for name in set(sys.modules) - before["modules"]:
         if name.startswith("nls_user_"):
             del sys.modules[name]
+    sys.path[:] = before["path"]
     random.setstate(before["random"])
     np.random.set_state(before["numpy"])
     torch.set_rng_state(before["torch"])

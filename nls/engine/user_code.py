@@ -1,10 +1,13 @@
 """A user's own class or function, named as ``path/to/file.py:Name``."""
 
+import ast
 import importlib.util
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -37,6 +40,45 @@ def user_file(name: str) -> str:
     return name.rsplit(":", 1)[0]
 
 
+def user_files(name: str) -> list[str]:
+    """Return the file of ``file.py:Name`` and the files of its folder that import statements lead to from there.
+
+    A package (a folder with an ``__init__.py``) counts with all its files. A file that is missing or is no Python
+    leads nowhere.
+    """
+    first = Path(user_file(name))
+    beside: set[Path] = set()
+    left = [first]
+    while left:
+        path = left.pop()
+        for module in _imported(path.read_bytes() if path.is_file() else b""):
+            found = set(_files_of(first.parent, module)) - beside - {first}
+            beside |= found
+            left += found
+    return [user_file(name), *map(str, sorted(beside))]
+
+
+@lru_cache(maxsize=256)
+def _imported(source: bytes) -> frozenset[str]:
+    """Return the first names of the modules that a file imports, anywhere in it; none of Python's own, nor nls."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):
+        return frozenset()
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return frozenset(name.partition(".")[0] for name in names) - sys.stdlib_module_names - {"nls"}
+
+
+def _files_of(folder: Path, module: str) -> list[Path]:
+    """Return the files of a module of a folder; none where it lies elsewhere."""
+    if (folder / module / "__init__.py").is_file():
+        return list((folder / module).rglob("*.py"))
+    return [path for path in [folder / f"{module}.py"] if path.is_file()]
+
+
 def short_name(name: str) -> str:
     """Return ``file.Name`` for ``path/to/file.py:Name``, and any other name as it is: for names of runs."""
     return f"{Path(user_file(name)).stem}.{name.rsplit(':', 1)[1]}" if is_user_code(name) else name
@@ -45,12 +87,16 @@ def short_name(name: str) -> str:
 def load_user_code(name: str) -> Any:
     """Import the file of ``file.py:Name`` and return its object ``Name``.
 
+    It may import files beside it, now or later. Its folder is the last to be searched, so that they hide nothing.
+
     Raises:
         UserError: the file is missing, cannot be imported, or has no such object.
     """
     path, attribute = Path(user_file(name)), name.rsplit(":", 1)[1]
     if not path.is_file():
         raise UserError(f"{name}: there is no file {path}; write FILE.py:NAME relative to this directory")
+    if (folder := str(path.absolute().parent)) not in sys.path:
+        sys.path.append(folder)
     module_name = f"{_PREFIX}{path.stem}"
     loader = _Uncached(module_name, str(path))
     module = importlib.util.module_from_spec(ModuleSpec(module_name, loader, origin=str(path)))

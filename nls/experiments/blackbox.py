@@ -13,7 +13,7 @@ from nls.engine.finished import METRICS, SPEC
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name, without_seed
-from nls.engine.user_code import is_user_code, user_file
+from nls.engine.user_code import is_user_code, user_files
 from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
 from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seeds, seed_list
@@ -79,9 +79,9 @@ class Spec(RunSpec):
         return [self.group.dataset] if self.group.dataset in IMAGE_SETS else []
 
     def files_read(self) -> list[str]:
-        """Return the runs whose weights are read, the file of a user's network, and a dataset given by path."""
+        """Return the runs whose weights are read, the files of a user's network, and a dataset given by path."""
         files = [str(self.model_directory(model) / METRICS) for model in self.group.models]
-        files += [user_file(self.group.network)] if is_user_code(self.group.network) else []
+        files += user_files(self.group.network) if is_user_code(self.group.network) else []
         return files + ([] if self.group.dataset in IMAGE_SETS else [self.group.dataset])
 
     def model_directory(self, model: str) -> Path:

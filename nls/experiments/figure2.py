@@ -21,7 +21,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.state import Part, Stateful, restore, snapshot
-from nls.engine.user_code import is_user_code, user_file
+from nls.engine.user_code import is_user_code, user_files
 from nls.errors import UserError
 from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig
 from nls.networks.ensemble import Ensemble
@@ -119,8 +119,8 @@ class Spec(RunSpec):
         return [self.dataset] if self.dataset in IMAGE_SETS else []
 
     def files_read(self) -> list[str]:
-        """Return the file of a user's loss and a dataset given by path."""
-        files = [user_file(self.loss)] if is_user_code(self.loss) else []
+        """Return the files of a user's loss and a dataset given by path."""
+        files = user_files(self.loss) if is_user_code(self.loss) else []
         return files + ([] if self.dataset in IMAGE_SETS else [self.dataset])
 
 

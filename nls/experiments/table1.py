@@ -33,7 +33,7 @@ from nls.engine.finished import METRICS
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
-from nls.engine.user_code import is_user_code, short_name, user_file
+from nls.engine.user_code import is_user_code, short_name, user_file, user_files
 from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seeds, seed_list
 from nls.experiments.training import NetworkName, Training, images_of, train, weights_of
 from nls.objectives.classifiers import METHODS, make_method
@@ -171,7 +171,8 @@ class Spec(RunSpec):
 
     def files_read(self) -> list[str]:
         """Return the files of a user's network and method, the helper's run, and a dataset given by path."""
-        files = [user_file(name) for name in (self.row.network, self.row.method) if is_user_code(name)]
+        names = filter(is_user_code, (self.row.network, self.row.method))
+        files = [path for name in names for path in user_files(name)]
         files += [str(self._helper_directory / METRICS)] if self.row.helper else []
         return list(dict.fromkeys(files)) + ([] if self.row.dataset in IMAGE_SETS else [self.row.dataset])
 

@@ -17,7 +17,7 @@ from nls.engine.files import written_whole
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream
 from nls.engine.settings import RunSpec, run_name
-from nls.engine.user_code import user_file
+from nls.engine.user_code import user_files
 from nls.errors import UserError
 from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
 from nls.experiments.watched_run import WatchedRun
@@ -95,8 +95,8 @@ class ScanSpec(RunSpec):
 
     def files_read(self) -> list[str]:
         """Return the user's files: of the scan, the truth and the method."""
-        method = user_file(self.method.method) if isinstance(self.method, UserMethod) else None
-        return [path for path in (self.scan_file, self.truth_file, method) if path is not None]
+        method = user_files(self.method.method) if isinstance(self.method, UserMethod) else []
+        return [path for path in (self.scan_file, self.truth_file) if path is not None] + method
 
 
 class Spec(ScanSpec):
