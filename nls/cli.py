@@ -21,7 +21,7 @@ from typing import Any, cast
 from nls.arguments import Parser, Verbs, integer, number, seed, suite
 from nls.engine.memory import keep_freed_memory
 from nls.engine.user_code import raised_in_user_code
-from nls.errors import Interrupted, NlsError, RunError, UserError, one_line
+from nls.errors import Interrupted, NlsError, RunError, UserError, memory_lacked, one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +50,9 @@ def _answer(argv: Sequence[str] | None) -> int:
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             print(f"nls: {error.strerror}: free some space, then run the same command again", file=sys.stderr)
+            return 1
+        if (lack := memory_lacked(error)) is not None:
+            print(f"nls: {one_line(lack)}", file=sys.stderr)
             return 1
         if (theirs := raised_in_user_code(error)) is None:
             raise

@@ -34,6 +34,24 @@ class Interrupted(BaseException):
         self.signal_number = signal_number
 
 
+# What a RuntimeError of torch or of a library in C++ says where memory is full.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+
+
+def memory_lacked(error: BaseException) -> str | None:
+    """Return what to tell of an exception that says a lack of memory; None for any other.
+
+    Torch's own is known by its name, so that torch need not be imported for it.
+    """
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    if not named and not said:
+        return None
+    first = str(error).partition("\n")[0] or type(error).__name__
+    remedy = "take a smaller --batch-size, --points, --resolution or batch_size, or --device cpu"
+    return f"out of memory ({first}): {remedy}"
+
+
 def shortened(text: str, longest: int = 40) -> str:
     """Return the text, cut at so many letters, for a message that repeats what somebody wrote."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -11,12 +11,14 @@ import termios
 from contextlib import suppress
 
 import pytest
+import torch
 import trimesh
 import yaml
 from made_up import finish
 
 from nls.cli import main
 from nls.engine.progress import Progress
+from nls.engine.user_code import load_user_code
 
 VERBS = (
     *(
@@ -140,3 +142,27 @@ def test_bash_completes_verbs_options_and_files(shapes, capsys):
     assert done.stdout.splitlines() == ["status", "--weights-key", "fetch", "ball.ply", "box.ply"], (
         done.stderr
     )
+
+
+CPU_ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "MemoryError"),
+        (MemoryError("Unable to allocate 4.47 GiB"), "Unable to allocate 4.47 GiB"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nGPU 0 has 1 GiB"), "CUDA out of memory."),
+        (RuntimeError(f"{CPU_ALLOCATOR}\nframe #0"), CPU_ALLOCATOR),
+        (RuntimeError("std::bad_alloc"), "std::bad_alloc"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line_and_no_fault_of_a_users_code(
+    tmp_path, monkeypatch, capsys, error, told
+):
+    (tmp_path / "own.py").write_text("def fail(error):\n    raise error\n")
+    fail = load_user_code(f"{tmp_path}/own.py:fail")
+    monkeypatch.setattr("nls.cli._chamfer", lambda arguments: fail(error))
+    assert main(["chamfer", "a.ply", "b.ply"]) == 1
+    remedy = "take a smaller --batch-size, --points, --resolution or batch_size, or --device cpu"
+    assert capsys.readouterr().err == f"nls: out of memory ({told}): {remedy}\n"

@@ -25,7 +25,7 @@ from nls.engine.progress import Progress
 from nls.engine.runs import Run
 from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec
-from nls.errors import NlsError
+from nls.errors import NlsError, memory_lacked
 from nls.experiments.recipes import recipe
 from nls.reconstruction.poisson import Poisson
 
@@ -149,6 +149,10 @@ def _measure(kind: str, runs: Sequence[RunSpec], seconds: float, folder: Path) -
         return found
     except NlsError as error:
         return Cost(kind, len(runs), reason=str(error))
+    except (MemoryError, RuntimeError) as error:
+        if (lack := memory_lacked(error)) is None:
+            raise
+        return Cost(kind, len(runs), reason=lack)
 
 
 def _watch(spec: RunSpec, seconds: float, folder: Path) -> "_Watch":

@@ -6,6 +6,7 @@ import json
 import threading
 
 import pytest
+import torch
 import yaml
 
 from nls.cli import main
@@ -133,6 +134,16 @@ def test_a_method_that_begins_cheaply_is_priced_by_its_whole_training(checkout):
     suite = {"suite": "s", "experiments": {"table1": table1}}
     (cost,) = measure(load_suite(suite, "config").specs["table1"], 3.0)
     assert 0.02 < cost.step < 0.1, "four fifths of the steps take 0.05 s"
+
+
+def test_a_kind_that_needs_more_memory_than_there_is_is_told_in_its_line(checkout, monkeypatch):
+    def start(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("nls.experiments.cost.start", start)
+    suite = {"suite": "s", "experiments": {"figure2": FIGURE2}}
+    (cost,) = measure(load_suite(suite, "config").specs["figure2"], 1.0)
+    assert cost.reason.startswith("out of memory (CUDA out of memory.)")
 
 
 def test_a_run_that_is_done_costs_nothing(checkout, capsys):
