@@ -23,6 +23,9 @@ from nls.engine.memory import keep_freed_memory
 from nls.engine.user_code import raised_in_user_code
 from nls.errors import Interrupted, NlsError, RunError, UserError, memory_lacked, one_line
 
+# Why a file or folder cannot be made.
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return 0, or print one line and return 2 (bad input), 1 (it cannot go on), 128 + signal."""
@@ -54,10 +57,15 @@ def _answer(argv: Sequence[str] | None) -> int:
         if (lack := memory_lacked(error)) is not None:
             print(f"nls: {one_line(lack)}", file=sys.stderr)
             return 1
-        if (theirs := raised_in_user_code(error)) is None:
-            raise
-        print(f"nls: {one_line(str(theirs))}\n{theirs.below}", file=sys.stderr)
-        return 1
+        if (theirs := raised_in_user_code(error)) is not None:
+            print(f"nls: {one_line(str(theirs))}\n{theirs.below}", file=sys.stderr)
+            return 1
+        if isinstance(error, OSError) and error.filename is not None and error.errno in _NOT_WRITABLE:
+            place = one_line(str(error.filename))
+            remedy = "make it writable or work in another folder"
+            print(f"nls: {place}: {error.strerror}: {remedy}", file=sys.stderr)
+            return 2
+        raise
     return 0
 
 

@@ -166,3 +166,36 @@ def test_a_lack_of_memory_is_one_line_and_no_fault_of_a_users_code(
     assert main(["chamfer", "a.ply", "b.ply"]) == 1
     remedy = "take a smaller --batch-size, --points, --resolution or batch_size, or --device cpu"
     assert capsys.readouterr().err == f"nls: out of memory ({told}): {remedy}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (["table", "table1"], "reports"),
+        (["figure", "figure1"], "reports"),
+        (["report"], "reports"),
+        (["keep"], "results/reference"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_one_line(shapes, capsys, words, folder):
+    spec = {"suite": "s", "experiment": "figure2", "run": "one"}
+    path = shapes / "results/s/specs/figure2/one.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(spec))
+    finish(shapes / "results/s/figure2/one", spec, {})
+    (shapes / folder).write_text("a file")
+    assert main([*words, *(["s"] if words == ["keep"] else ["--suite", "s"])]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"nls: {folder}")
+    assert told.endswith("make it writable or work in another folder\n")
+    assert told.count("\n") == 1
+
+
+def test_a_permission_that_a_users_code_lacks_is_told_as_theirs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own.py").write_text(
+        "def fail():\n    raise PermissionError(13, 'Permission denied', 'theirs')\n"
+    )
+    fail = load_user_code(f"{tmp_path}/own.py:fail")
+    monkeypatch.setattr("nls.cli._chamfer", lambda arguments: fail())
+    assert main(["chamfer", "a.ply", "b.ply"]) == 1
+    assert "raised by your own code" in capsys.readouterr().err
