@@ -89,7 +89,7 @@ def write_if_changed(path: Path, text: str) -> bool:
 
     Return whether it was written.
     """
-    changed = not path.exists() or path.read_text(encoding="utf-8") != text
+    changed = not path.exists() or path.read_bytes() != text.encode()
     if changed:
         write_text(path, text)
     return changed

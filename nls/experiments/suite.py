@@ -87,7 +87,7 @@ class Suite:
     def has_written(self, experiment: str, run: str) -> bool:
         """Tell whether the spec on the disk is that of the run."""
         spec = self.spec(experiment, run)
-        return spec_file(spec).exists() and spec_file(spec).read_text(encoding="utf-8") == _spec_text(spec)
+        return spec_file(spec).exists() and spec_file(spec).read_bytes() == _spec_text(spec).encode()
 
     def write_specs(self) -> None:
         """Write every spec, and delete those of runs that the suite no longer asks for; their results stay."""
