@@ -10,7 +10,7 @@ from nls.attacks import under_attack
 from nls.levelset import ClassMargin, SampleNetwork, class_margin, false_position, values_and_jacobian
 from nls.objectives.base import Moment, has_batch_normalisation, rows_to_train_on, warmed_up
 from nls.objectives.search import BoxSearch
-from nls.objectives.settings import NotNegative, Positive, Radius
+from nls.objectives.settings import NotNegative, Positive, PositiveRadius, Radius
 
 # A root is sharp enough at this margin; its use is decided by the looser `root_tolerance`.
 SHARP = 1e-3
@@ -63,7 +63,7 @@ class RobustLevelSets(BoxSearch):
         eps_correct: wanted distance of correct samples, in pixel values.
         eps_wrong: added to the distance of wrong samples, which they are drawn back over.
         weight_correct: λ of correct samples; it is 1 for wrong ones.
-        eps_attack: radius of the attacks that are feared.
+        eps_attack: radius of the attacks that are feared, not 0.
         eps_start: ε_correct at the start of the warm-up.
         root_tolerance: a root is used if its margin is below it.
         lost_weight: weight of the hinge ``max(0, −F^y)`` for wrong samples without a root. The paper has none: they
@@ -72,7 +72,7 @@ class RobustLevelSets(BoxSearch):
 
     eps_correct: Radius
     eps_wrong: Radius
-    eps_attack: Radius
+    eps_attack: PositiveRadius
     weight_correct: NotNegative = 1
     eps_start: Radius = 0.001
     root_tolerance: Positive = 0.1

@@ -10,6 +10,8 @@ from nls.engine.settings import Settings, parse
 
 Radius = Annotated[float, Field(ge=0, le=1)]
 """A distance in pixel values, which lie in [0, 1]."""
+PositiveRadius = Annotated[float, Field(gt=0, le=1)]
+"""A distance in pixel values that others are divided by."""
 StepSize = Annotated[float, Field(gt=0, le=1)]
 """A step in pixel values."""
 Count = Annotated[int, Field(ge=1)]

@@ -15,6 +15,7 @@ from nls.objectives.large_margin import LargeMargin
 from nls.objectives.madry import Madry
 from nls.objectives.mma import MMA
 from nls.objectives.robust import RobustLevelSets, fastest_axis_distance
+from nls.objectives.settings import check_settings
 from nls.objectives.trades import Trades
 
 SETTINGS = {
@@ -370,3 +371,10 @@ def test_the_search_costs_one_pass_an_iteration_and_no_gradient_of_parameters(pl
     assert len(passes) <= 2 + 12 + 6 + 1
     assert not any(passes)
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_radius_that_steps_are_measured_by_is_not_0():
+    with pytest.raises(
+        UserError, match=r"ours: eps_attack: 0 is not allowed: input should be greater than 0"
+    ):
+        check_settings(METHODS["ours"], SETTINGS["ours"] | {"eps_attack": 0}, "ours")
