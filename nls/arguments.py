@@ -9,10 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nls.engine.limits import LARGEST_SEED
 from nls.errors import one_line, shortened
-
-# Above this neither NumPy's nor the attacks' random numbers can be seeded.
-LARGEST_SEED = 2**32 - 1
 
 
 class Parser(argparse.ArgumentParser):

@@ -16,7 +16,7 @@ from nls.engine.settings import RunSpec, Settings, run_name, without_seed
 from nls.engine.user_code import is_user_code, user_files
 from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
-from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seeds, seed_list
+from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seed, Seeds, seed_list
 from nls.experiments.training import NetworkName, images_of, network_for, weights_of
 from nls.networks.weights import load_weights
 
@@ -54,7 +54,7 @@ class Group(Settings):
 class Config(ExperimentConfig):
     """Settings of the black-box tables."""
 
-    seed: int = Field(0, ge=0, description="seed of the random starts")
+    seed: Seed = Field(0, description="seed of the random starts")
     seeds: Seeds = Field(1, description="seeds of table1; networks of equal seed are tried on one another")
     groups: list[Group] = Field(min_length=1, description="sets of networks that are tried on one another")
 
@@ -72,7 +72,7 @@ class Spec(RunSpec):
     experiment: Literal["blackbox"]
     source: str
     group: Group
-    seed: int
+    seed: Seed
 
     def datasets(self) -> list[str]:
         """Return the dataset, unless it is a file of the user's."""

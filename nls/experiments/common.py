@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from nls.data import IMAGE_SETS
+from nls.engine.limits import LARGEST_SEED
 from nls.engine.settings import Device, RunSpec, Settings
 
 # Of one row or run; a table of more is a slip of the pen.
@@ -16,6 +17,8 @@ def _check_seeds(seeds: Any) -> Any:
     least, numbers = (0, seeds) if type(seeds) is list else (1, [seeds])
     if not numbers or any(type(number) is not int or number < least for number in numbers):
         raise ValueError("give how many seeds (1 or more), or a list of seeds (each 0 or more)")
+    if type(seeds) is list and max(numbers) > LARGEST_SEED:
+        raise ValueError(f"a seed is at most {LARGEST_SEED}")
     if len(seeds) > MOST_SEEDS if type(seeds) is list else seeds > MOST_SEEDS:
         raise ValueError(f"at most {MOST_SEEDS} seeds")
     if len(set(numbers)) < len(numbers):
@@ -36,6 +39,7 @@ def _check_dataset(name: str) -> str:
 
 
 DatasetName = Annotated[str, Field(pattern=PATH), AfterValidator(_check_dataset)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Seeds = Annotated[int | list[int], BeforeValidator(_check_seeds)]
 
 

@@ -98,7 +98,7 @@ def _type(entry: dict[str, Any], models: dict[str, Any]) -> str:
         return "mapping"
     kind = {"object": "mapping", "array": "list"}.get(entry.get("type", "any"), entry.get("type", "any"))
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = ", ".join(f"{sign} {entry[bound]:g}" for bound, sign in bounds.items() if bound in entry)
+    limits = ", ".join(f"{sign} {entry[bound]:.10g}" for bound, sign in bounds.items() if bound in entry)
     inside = f" of {_type(entry['items'], models)}" if "items" in entry else ""
     return f"{kind}{inside}" + (f", {limits}" if limits else "")
 

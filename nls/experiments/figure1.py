@@ -17,7 +17,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed
 from nls.engine.settings import RunSpec, Settings
 from nls.engine.state import Part, restore, snapshot
-from nls.experiments.common import Common, ExperimentConfig
+from nls.experiments.common import Common, ExperimentConfig, Seed
 from nls.networks.mlp import mlp
 from nls.objectives.binary import BinaryLoss, CrossEntropy
 from nls.objectives.boundary_distance import ORDER, BoundaryDistance
@@ -31,7 +31,7 @@ GRID = 401
 class Training(Settings):
     """How each panel's network is trained, and on what."""
 
-    seed: int = Field(0, ge=0, description="seed of points and initialisation")
+    seed: Seed = Field(0, description="seed of points and initialisation")
     points_per_class: int = Field(30, ge=2, le=10_000, description="training points of each class")
     # Of the square's points 3 in 100 are farther away than 0.8, and none is than 1.
     gap: float = Field(0.14, gt=0, le=0.8, description="least distance of a point to the true boundary")

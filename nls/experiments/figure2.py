@@ -23,7 +23,7 @@ from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.user_code import is_user_code, user_files
 from nls.errors import UserError
-from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig
+from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig, Seed
 from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import SmallConvNet
 from nls.objectives.base import require_loss
@@ -110,7 +110,7 @@ class Spec(RunSpec):
     name: str
     loss: str
     loss_settings: dict[str, Any]
-    seeds: list[int]
+    seeds: list[Seed]
     evaluate_on: Literal["test", "validation"]
     training: Training
 

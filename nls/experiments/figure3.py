@@ -17,7 +17,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import stream_seed
 from nls.engine.settings import RunSpec, Settings
 from nls.errors import UserError
-from nls.experiments.common import Common, ExperimentConfig
+from nls.experiments.common import Common, ExperimentConfig, Seed
 from nls.geometry.curves import curve_metrics, extract_curves
 from nls.geometry.files import write_mesh
 from nls.geometry.meshing import mesh_zero_level
@@ -40,7 +40,7 @@ class Fit(Settings):
     resolution: int = Field(
         100, ge=MIN_RESOLUTION, le=MAX_RESOLUTION, description="nodes of the grid along an axis"
     )
-    seed: int = Field(0, ge=0, description="seed of initialisation and batches")
+    seed: Seed = Field(0, description="seed of initialisation and batches")
 
 
 class Config(ExperimentConfig):

@@ -12,7 +12,7 @@ from nls.data.scans import SCANS
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec, run_name
 from nls.experiments import table2
-from nls.experiments.common import Common, seed_list
+from nls.experiments.common import Common, Seed, seed_list
 from nls.experiments.watched_run import WatchedRun
 from nls.geometry.files import read_mesh
 from nls.reconstruction import Method, reconstruct_with
@@ -48,7 +48,7 @@ class Spec(RunSpec):
     method: Method
     resolution: int
     max_points: int
-    seed: int
+    seed: Seed
 
     def datasets(self) -> list[str]:
         """Return the virtual bodies."""

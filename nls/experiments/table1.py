@@ -34,7 +34,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.user_code import is_user_code, short_name, user_file, user_files
-from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seeds, seed_list
+from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seed, Seeds, seed_list
 from nls.experiments.training import NetworkName, Training, images_of, train, weights_of
 from nls.objectives.classifiers import METHODS, make_method
 from nls.objectives.settings import check_settings
@@ -162,7 +162,7 @@ class Spec(RunSpec):
 
     experiment: Literal["table1"]
     row: Row
-    seed: int
+    seed: Seed
     attacks: AttackPlan
 
     def datasets(self) -> list[str]:

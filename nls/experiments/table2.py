@@ -19,7 +19,7 @@ from nls.engine.seeds import numpy_stream
 from nls.engine.settings import RunSpec, run_name
 from nls.engine.user_code import user_files
 from nls.errors import UserError
-from nls.experiments.common import Common, ExperimentConfig, Seeds, seed_list
+from nls.experiments.common import Common, ExperimentConfig, Seed, Seeds, seed_list
 from nls.experiments.watched_run import WatchedRun
 from nls.geometry.clouds import read_cloud, read_surface
 from nls.geometry.files import read_mesh, write_mesh
@@ -82,7 +82,7 @@ class ScanSpec(RunSpec):
     method: Method
     resolution: int
     max_points: int
-    seed: int
+    seed: Seed
     looks: list[float]
 
     def datasets(self) -> list[str]:

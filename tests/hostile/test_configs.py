@@ -98,6 +98,7 @@ def test_what_is_no_config_is_refused(refused, tmp_path, case):
         (f"{F1}.gap", -0.1, ["gap: -0.1"]),
         (f"{F1}.points_per_class", 10**9, ["points_per_class"]),
         (f"{F1}.seed", -1, ["seed: -1"]),
+        (f"{F1}.seed", 2**32, ["seed: 4294967296", "4294967295"]),
         (f"{F1}.steps", 0, ["steps: 0"]),
         (f"{F1}.steps", 1.5, ["steps: 1.5"]),
         (f"{F1}.learning_rate", 0, ["learning_rate: 0"]),
@@ -150,6 +151,7 @@ def test_what_is_no_config_is_refused(refused, tmp_path, case):
         (f"{T1}.training.decay", 2.0, ["decay: 2.0"]),
         ("table1.seeds", 10**9, ["seeds", "10000"]),
         ("table1.seeds", [-1], ["seeds: [-1]"]),
+        ("table1.seeds", [0, 2**32], ["seeds: [0, 4294967296]", "4294967295"]),
         ("table1.attacks", {}, ["attacks has no key 'digits'"]),
         ("table1.attacks.digits.attacks", [], ["attacks.digits.attacks: []"]),
         ("table1.attacks.digits.attacks", ["pgd"], ["unknown attack 'pgd'"]),
@@ -172,6 +174,7 @@ def test_what_is_no_config_is_refused(refused, tmp_path, case):
             ["experiments.blackbox", "table1/typo"],
         ),
         ("blackbox.groups.0.transfer.eps", 8, ["eps: 8"]),
+        ("blackbox.seed", 2**32, ["seed: 4294967296", "4294967295"]),
         ("blackbox.seeds", 3, ["experiments.blackbox", "has no run", "seed1"]),
         # surfaces
         ("table2.methods", {}, ["methods: {}"]),

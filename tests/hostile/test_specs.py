@@ -108,6 +108,7 @@ def test_the_specs_that_the_cases_change_are_good(here):
         ({"threads": 0}, ["threads: 0"]),
         ({"threads": 10**6}, ["threads: 1000000"]),
         ({"seeds": "0"}, ["seeds: '0'"]),
+        ({"seeds": [2**32]}, ["seeds.0: 4294967296", "4294967295"]),
         ({"fraction": 0.0}, ["fraction: 0.0"]),
         ({"fraction": float("nan")}, ["nan is no finite number"]),
         ({"checkpoint_minutes": 0}, ["checkpoint_minutes: 0"]),
