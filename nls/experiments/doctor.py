@@ -230,10 +230,15 @@ def _print_costs(left: Sequence[RunSpec]) -> list[Cost]:
     for cost in measure(left, MEASURING_SECONDS):
         costs.append(cost)
         print(_cost_line(cost), flush=True)
+    try:
+        device = choose_device(left[0].device)
+    except UserError:  # a finding says why
+        print("\nno device here to train on")
+        return costs
     cores = _cores()
     total = sum(cost.seconds for cost in costs)
     mark = "at least " if any(cost.at_least for cost in costs) else ""
-    if choose_device(left[0].device).type == "cuda":
+    if device.type == "cuda":
         where = "one after another on the GPU"
     else:
         at_once = max(1, cores // max(spec.threads for spec in left))

@@ -55,6 +55,13 @@ class SuiteConfig(Settings):
             raise ValueError("results/reference holds the runs that are kept: take another name")
         return name
 
+    @field_validator("experiments")
+    @classmethod
+    def _some(cls, experiments: Any) -> Any:
+        if all(getattr(experiments, name) is None for name in RECIPES):
+            raise ValueError(f"name at least one of {', '.join(RECIPES)}")
+        return experiments
+
 
 @dataclass(frozen=True)
 class Suite:

@@ -155,6 +155,18 @@ def test_a_run_that_is_done_costs_nothing(checkout, capsys):
     assert "4 runs, 1 of them done" in capsys.readouterr().out
 
 
+def test_a_device_that_is_not_here_stops_and_leaves_the_figures(checkout, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    configure(checkout, device="cuda")
+    assert main(["doctor", "--suite", "s", "--json"]) == 2
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert [one["subject"] for one in found["findings"] if one["stops"]] == ["device"]
+    assert [cost["reason"].startswith("device cuda") for cost in found["costs"]] == [True]
+    assert "no device here to train on" in said.err
+    assert "training takes" not in said.err
+
+
 def test_an_unknown_suite_is_told_the_known_ones(checkout, capsys):
     configure(checkout)
     assert main(["doctor"]) == 2

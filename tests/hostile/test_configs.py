@@ -40,6 +40,8 @@ TEXTS = {
     "an open list": ("suite: [", ["not YAML"]),
     "no suite": ("experiments: {}", ["key 'suite' is missing"]),
     "no experiments": ("suite: a", ["key 'experiments' is missing"]),
+    "none of the experiments": ("suite: a\nexperiments: {}", ["experiments: {}", "at least one of figure1"]),
+    "an empty experiment": ("suite: a\nexperiments:\n  figure1:", ["at least one of figure1"]),
     "a key twice": ("suite: a\nsuite: b", ["line 2", "'suite' is given twice"]),
     "a key twice inside": ("suite: a\nexperiments: {figure1: {}, figure1: {}}", ["'figure1' is given twice"]),
     "a list as key": ("? [a]\n: 1", ["a key is no word"]),
