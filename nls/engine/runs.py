@@ -94,11 +94,12 @@ class Run:
         self.notes.append(message)
 
     def resume(self) -> dict[str, Any] | None:
-        """Return the state last saved, with history and notes put back; None at a fresh start."""
+        """Return the state last saved, with history, timings and notes put back; None at a fresh start."""
         saved = self.checkpoint.load()
         if saved is None:
             return None
         self.history = saved["history"]
+        self.timings = saved.get("timings", {})  # earlier versions did not keep them
         self._pieces = saved["pieces"]
         self.notes = saved["notes"] + self.notes
         self.interruptions = saved["interruptions"] + 1
@@ -120,6 +121,7 @@ class Run:
                 "source": self._source,
                 "device": self.device.type,
                 "history": self.history,
+                "timings": self.timings,
                 "pieces": self._pieces,
                 "notes": self.notes,
                 "interruptions": self.interruptions,

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ OURS = {"eps_correct": 0.1, "eps_wrong": 0.1, "eps_attack": 0.1, "steps": 5, "st
 INTERRUPTING = """
 import os, signal
 from pathlib import Path
+from types import SimpleNamespace
 from nls.objectives.madry import Madry
 
 class Once:
@@ -207,6 +209,36 @@ def test_a_run_stopped_in_its_attacks_repeats_none_that_was_done(tmp_path, monke
     assert sum(done) == round(through["clean_accuracy"] * through["n"]), (
         "every correct example was attacked once"
     )
+
+
+def test_the_seconds_of_training_and_attacks_are_those_of_a_run_that_was_not_stopped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = specs(tmp_path, a={"method": "standard"})["a"]
+    plan = spec.attacks.model_copy(update={"attacks": ["square"], "batch_size": 20})
+    spec = spec.model_copy(update={"attacks": plan})
+    clock, pieces, curves = [0.0], [], []
+    monkeypatch.setattr("nls.engine.runs.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def taking(seconds, done, stops_at, work):
+        def carried_out(*arguments, **settings):
+            clock[0] += seconds
+            done.append(work)
+            if len(done) == stops_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return work(*arguments, **settings)
+
+        return carried_out
+
+    monkeypatch.setattr("nls.attacks.report.library_attack", taking(100, pieces, 2, library_attack))
+    monkeypatch.setattr("nls.experiments.table1.pgd", taking(1000, curves, 1, table1.pgd))
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            carried_out(spec, tmp_path / "run")
+    carried_out(spec, tmp_path / "run")
+    assert len(pieces) >= 3
+    assert len(curves) >= 2
+    timings = json.loads((tmp_path / "run/provenance.json").read_text())["timings"]
+    assert timings == {"training": [0.0], "attacks": [100.0 * len(pieces)]}
 
 
 def test_augmented_training_and_sgd_run(tmp_path, monkeypatch):
