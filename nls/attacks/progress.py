@@ -1,6 +1,5 @@
 """How far an attack on a model is: a bar on a terminal, a line now and then in a log."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ def shown(
         bar.set_description(work)
         if bar.disable and time.monotonic() - spoken > LINE_SECONDS:
             spoken = time.monotonic()
-            print(work, file=sys.stderr, flush=True)
+            print(work, flush=True)
         return do()
 
     hook = model.register_forward_hook(count)

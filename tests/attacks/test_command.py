@@ -189,3 +189,16 @@ def test_a_model_that_returns_nan(folder, capsys, monkeypatch):
     torch.save({f"inner.{name}": value for name, value in weights.items()}, folder / "inner.pt")
     assert main(_words(folder, model="model.py:nan", weights="inner.pt")) == 2
     assert "NaN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_lines_on_the_way_are_neither_for_the_quiet_nor_among_figures(folder, capfd, monkeypatch, option):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("nls.attacks.progress.LINE_SECONDS", -1)
+    assert main([*_words(folder, attacks="pgd-xent", steps=1), option]) == 0
+    out, err = capfd.readouterr()
+    if option == "--quiet":
+        assert (out, err) == ("", "")
+    else:
+        assert json.loads(out)["n"] == 80
+        assert "pgd-xent, start 2\n" in err
