@@ -23,7 +23,7 @@ from nls.attacks.library import (
 )
 from nls.attacks.masking import masking_reasons, vanishing_share
 from nls.attacks.model import check_examples, has_gradient, is_correct
-from nls.attacks.pgd import Loss, pgd
+from nls.attacks.pgd import STEPS_BETWEEN_LOOKS, Loss, pgd
 from nls.engine.graphs import how_repeated
 from nls.engine.seeds import stream_seed, torch_stream
 from nls.errors import UserError
@@ -139,11 +139,14 @@ def attack(
         carry_out: see :data:`CarryOut`; the pieces are a start of PGD and a batch of another attack.
 
     Raises:
-        UserError: an unknown attack, ``eps`` < 0, no examples, images outside [0, 1], labels out of range, or
-            a model whose logits are not finite.
+        UserError: an unknown attack, ``eps`` < 0, no examples, images outside [0, 1] or on another device than a CPU
+            or a GPU of CUDA, labels out of range, or a model whose logits are not finite.
     """
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
         raise UserError("images and labels must be tensors: call torch.as_tensor on them")
+    if (kind := images.device.type) not in STEPS_BETWEEN_LOOKS:
+        known = " or ".join(STEPS_BETWEEN_LOOKS)
+        raise UserError(f"the images are on {kind}: move them and the model to {known}")
     ball, effort = Ball(eps, norm), effort or Effort()
     _check_settings(attacks, steps, step_size, restarts, batch_size)
     with _drawing(seed, "checks", images.device):

@@ -228,6 +228,13 @@ def test_bad_input_is_one_line(examples, change, message):
     assert "\n" not in str(error.value)
 
 
+def test_images_on_a_device_that_no_attack_knows_are_refused():
+    """The meta device stands for those of other machines, such as mps and xpu."""
+    images, labels = torch.rand(2, 1, 4, 4, device="meta"), torch.zeros(2, dtype=torch.long, device="meta")
+    with pytest.raises(UserError, match="the images are on meta: move them and the model to cpu or cuda"):
+        attack(nn.Flatten(), images, labels, eps=0.1, attacks=["pgd-xent"])
+
+
 def test_no_effort_is_refused():
     with pytest.raises(UserError, match="queries must be at least 1"):
         Effort(queries=0)
