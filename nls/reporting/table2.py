@@ -224,6 +224,11 @@ def _notes(mine: Mapping[str, Sequence[RunRecord]], kept: Mapping[str, Sequence[
         "Last third: the change of the Chamfer distance (L2) over the last third of the training. ↓ marks a method "
         f"whose error was still falling by more than {STILL_FALLING:.0%}: with more steps it would reach less.",
     ]
+    if DEFAULT in (*kept, *mine):
+        notes.append(
+            f"{DEFAULT} has grids of corrections beside the paper's network; {OURS['table2']} is the network alone, "
+            "and the paper's claims are judged by it."
+        )
     for source, methods in (("reference", kept), ("here", mine)):
         sets = {run.spec["data"] for runs in methods.values() for run in runs}
         if any(name.endswith(".csv") for name in sets):
