@@ -292,7 +292,7 @@ def test_every_row_runs_with_every_seed_and_the_first_seed_keeps_its_name(tmp_pa
     assert variant.run == name.replace("-madry-", "-madry-slow-")
 
 
-def test_three_seeds_from_training_to_verdicts(tmp_path, monkeypatch, capsys):
+def test_three_seeds_from_training_to_differences(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     plan = ATTACKS["digits"] | {"attacks": ["pgd-xent", "pgd-margin"], "test_images": 40, "starts": 1}
     plan |= {"steps": 3, "curve_eps": [], "curve_steps": 1, "curve_images": 10}
@@ -314,10 +314,13 @@ def test_three_seeds_from_training_to_verdicts(tmp_path, monkeypatch, capsys):
     assert main(["table", "table1", "--suite", "seeds"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert f"{np.mean(found['ours']):.2f} ± {np.std(found['ours'], ddof=1):.2f}" in printed
+    assert "claim: " not in printed, "the paper claims nothing about digits"
+    assert main(["table", "table1-differences", "--suite", "seeds", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    (line,) = [one for one in rows if (one["other"], one["measure"]) == ("madry 0.1", "pgd-margin")]
     interval = stats.ttest_rel(found["ours"], found["madry"]).confidence_interval(0.95)
-    low, high = (f"{end:+.2f}".replace("-", "−") for end in interval)
-    assert f"{low} to {high}, 3 seeds" in printed
-    assert printed.count("claim: digits, convnet-small, ours 0.1 ") == 2
+    assert (line["95% low (here)"], line["95% high (here)"]) == pytest.approx(tuple(interval), abs=0.006)
+    assert line["pairs (here)"] == 3
 
 
 # A network trained nowhere else, and the same written in the other ways that a factory may be called.
