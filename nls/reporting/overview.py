@@ -1,7 +1,7 @@
 """The report's first table: every figure that the paper has too, beside the reference's and this machine's."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -115,16 +115,17 @@ def counted(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "No figure of this suite has a counterpart in the paper yet."
     counts = frame["agrees"].value_counts()
-    told = ", ".join(f"{counts[word]} {word}" for word in _ORDER if word in counts)
+    told = ", ".join(f"{counts[word]} {phrase}" for word, phrase in _PHRASES.items() if word in counts)
     return f"Of {len(frame)} figures and claims of the paper: {told}."
 
 
-_ORDER: Sequence[str] = (
-    "agrees",
-    "reproduced",
-    "differs",
-    "not reproduced",
-    "undecided",
-    "other data",
-    "other attack",
-)
+# What a line's last cell may be, in the order of the sentence, and how the sentence says it.
+_PHRASES: Mapping[str, str] = {
+    "agrees": "agree",
+    "reproduced": "reproduced",
+    "differs": "differ",
+    "not reproduced": "not reproduced",
+    "undecided": "undecided",
+    "other data": "on other data",
+    "other attack": "under another attack",
+}

@@ -5,7 +5,7 @@ import yaml
 from made_up import as_reference, finish
 
 from nls.reporting import blackbox, table1, table1_figures
-from nls.reporting.overview import overview
+from nls.reporting.overview import counted, overview
 from nls.reporting.products import TABLES, Table, make_table, table_from_csv
 from nls.reporting.runs import Evidence
 
@@ -347,6 +347,10 @@ def test_no_claim_is_judged_by_rows_or_attacks_that_the_paper_does_not_have(tmp_
     assert claims_of("mnist", 0.3, 0.1) == ([], {"other attack"})
     assert claims_of("mnist", 0.36, 0.3)[0] == []
     assert claims_of("digits", 0.3, 0.3) == ([], set())
+    found = pd.DataFrame({"agrees": ["other data", "agrees", "agrees", "other attack"]})
+    assert counted(found) == (
+        "Of 4 figures and claims of the paper: 2 agree, 1 on other data, 1 under another attack."
+    )
 
 
 @pytest.mark.parametrize(("where", "mark"), [("mini", " †"), ("reference/mini", "")])
