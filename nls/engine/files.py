@@ -84,12 +84,17 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json_text(value))
 
 
+def holds(path: Path, text: str) -> bool:
+    """Tell whether a file is there and holds ``text`` to the byte."""
+    return path.exists() and path.read_bytes() == text.encode()
+
+
 def write_if_changed(path: Path, text: str) -> bool:
     """Write ``text`` unless the file already holds it, so that an unchanged file keeps its time stamp.
 
     Return whether it was written.
     """
-    changed = not path.exists() or path.read_bytes() != text.encode()
+    changed = not holds(path, text)
     if changed:
         write_text(path, text)
     return changed

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, create_model, field_validator
 
-from nls.engine.files import write_if_changed
+from nls.engine.files import holds, write_if_changed
 from nls.engine.finished import METRICS
 from nls.engine.settings import Device, RunSpec, Settings, parse
 from nls.engine.yaml_files import yaml_text
@@ -94,7 +94,7 @@ class Suite:
     def has_written(self, experiment: str, run: str) -> bool:
         """Tell whether the spec on the disk is that of the run."""
         spec = self.spec(experiment, run)
-        return spec_file(spec).exists() and spec_file(spec).read_bytes() == _spec_text(spec).encode()
+        return holds(spec_file(spec), _spec_text(spec))
 
     def write_specs(self) -> None:
         """Write every spec, and delete those of runs that the suite no longer asks for; their results stay."""

@@ -43,13 +43,16 @@ def _figures(evidence: Evidence, frame: pd.DataFrame | None, name: str) -> Itera
     found = [match for column in frame.columns if (match := _SOURCED.match(column))]
     measures = dict.fromkeys(match["measure"] for match in found if match["source"] == "paper")
     measures.pop("eps", None)  # of the attack: no figure
+    elsewhere = [
+        source for source in ("reference", "here") if name == "table2" and not _is_faust(evidence, source)
+    ]
     for row in frame.to_dict("records"):
         label = " ".join(row[column] for column in _NAMES if row.get(column))
         for measure in measures:
             cells = {source: _cell(row, f"{measure} ({source})") for source in ("paper", "reference", "here")}
             source = "here" if cells["here"] else "reference"
             if cells["paper"] and cells[source]:
-                if name == "table2" and not _is_faust(evidence, source):
+                if source in elsewhere:
                     agrees = "other data"
                 elif row.get(f"eps ({source})") != row.get("eps (paper)"):
                     agrees = "other attack"
@@ -121,9 +124,9 @@ def counted(frame: pd.DataFrame) -> str:
 
 # What a line's last cell may be, in the order of the sentence, and how the sentence says it.
 _PHRASES: Mapping[str, str] = {
-    "agrees": "agree",
+    "agrees": "agrees",
     "reproduced": "reproduced",
-    "differs": "differ",
+    "differs": "differs",
     "not reproduced": "not reproduced",
     "undecided": "undecided",
     "other data": "on other data",

@@ -246,8 +246,13 @@ def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
     compared = []
     later = [key for key in keys if key[2].startswith(f"{OURS['table1']}-")]
     for ours in [*(key for key in keys if key[2] == OURS["table1"]), *later]:
-        claims = TABLE1[ours[:2]] if ours in PAPER else ()
         for other in [key for key in keys if key[:2] == ours[:2] and key[2] != ours[2] and key not in later]:
+            is_the_papers = (
+                ours in PAPER
+                and other in PAPER
+                and {_eps(rows[key]) for rows in sources.values() for key in (ours, other) if key in rows}
+                == {PAPER_EPS[ours[0]]}
+            )
             for column, name in enumerate(COMPARED):
                 found = {
                     source: paired_difference(
@@ -257,13 +262,7 @@ def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
                 }
                 if not any(found.values()):
                     continue
-                known = (
-                    name in PAPER_COLUMNS
-                    and ours in PAPER
-                    and other in PAPER
-                    and {_eps(rows[key]) for rows in sources.values() for key in (ours, other) if key in rows}
-                    == {PAPER_EPS[ours[0]]}
-                )
+                known = is_the_papers and name in PAPER_COLUMNS
                 compared.append(
                     Compared(
                         place={"dataset": ours[0], "network": ours[1]},
@@ -272,7 +271,7 @@ def _comparisons(sources: Mapping[str, Mapping[Key, Seeds]]) -> list[Compared]:
                         measure=name,
                         paper=round(PAPER[ours][column] - PAPER[other][column], 2) if known else None,
                         found={source: difference for source, difference in found.items() if difference},
-                        claim=find_claim(claims, name, other[2]) if known else None,
+                        claim=find_claim(TABLE1[ours[:2]], name, other[2]) if known else None,
                     )
                 )
     return compared

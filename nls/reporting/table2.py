@@ -175,7 +175,7 @@ def _comparisons(sources: Mapping[str, Mapping[str, Sequence[RunRecord]]]) -> li
                     measure=measure,
                     paper=round(PAPER[ours][column][0] - PAPER[other][column][0], 2) if known else None,
                     found={source: difference for source, difference in found.items() if difference},
-                    claim=find_claim(TABLE2, measure, other) if ours == OURS["table2"] else None,
+                    claim=find_claim(TABLE2, measure, other) if known else None,
                 )
             )
     return compared

@@ -349,7 +349,7 @@ def test_no_claim_is_judged_by_rows_or_attacks_that_the_paper_does_not_have(tmp_
     assert claims_of("digits", 0.3, 0.3) == ([], set())
     found = pd.DataFrame({"agrees": ["other data", "agrees", "agrees", "other attack"]})
     assert counted(found) == (
-        "Of 4 figures and claims of the paper: 2 agree, 1 on other data, 1 under another attack."
+        "Of 4 figures and claims of the paper: 2 agrees, 1 on other data, 1 under another attack."
     )
 
 
