@@ -6,19 +6,18 @@ is replaced only if every file in it is listed in its receipt: all others are th
 """
 
 import errno
-import fcntl
 import functools
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nls.engine.files import write_json
+from nls.engine.locks import alone
 from nls.errors import UserError
 
 RECEIPT = "complete.json"
@@ -113,7 +112,9 @@ def build(
     try:
         if not _is_due(target, identity):
             return
-        with _locked(work):
+        work.mkdir(parents=True, exist_ok=True)
+        waiting = f"{name}: waiting for another process that fetches it"
+        with alone(work.with_name(f"{name}.lock"), waiting, sys.stderr):
             if not _is_due(target, identity):  # another process built it while this one waited
                 return
             if target.is_dir() and any(target.iterdir()):
@@ -156,19 +157,6 @@ def _install(folder: Path, target: Path, aside: Path) -> None:
             aside.rename(target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """Hold the lock beside ``work``; the kernel drops it with the process, however that ends."""
-    work.mkdir(parents=True, exist_ok=True)
-    with work.with_name(f"{work.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{work.name}: waiting for another process that fetches it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _listing(folder: Path) -> dict[str, dict[str, Any]]:

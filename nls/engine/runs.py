@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
@@ -39,6 +39,7 @@ from nls.engine.finished import (
     sealed,
     write_finished,
 )
+from nls.engine.locks import alone
 from nls.engine.progress import Progress
 from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
@@ -171,7 +172,8 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
         RunError: the run failed; the reason is in ``failure.json`` too, for the tables.
     """
     _require_directory(directory)
-    with _alone_in(directory):
+    waiting = f"{directory}: another process is at work in it; waiting for it to end"
+    with alone(directory / _LOCK, waiting, sys.stdout):
         remove_partial(directory)
         resolved, identity = spec.model_dump(mode="json"), spec.identity()
         made_from = {
@@ -267,18 +269,6 @@ def _tidy(directory: Path, identity: str) -> None:
     for name in (HEARTBEAT, FAILURE):
         (directory / name).unlink(missing_ok=True)
     remove_checkpoints(directory, identity)
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    lock = FileLock(directory / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{directory}: another process is at work in it; waiting for it to end", flush=True)
-        lock.acquire()
-    with lock:
-        yield
 
 
 @contextmanager
