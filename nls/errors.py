@@ -47,9 +47,14 @@ def memory_lacked(error: BaseException) -> str | None:
     said = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     if not named and not said:
         return None
-    first = str(error).partition("\n")[0] or type(error).__name__
     remedy = "take a smaller --batch-size, --points, --resolution or batch_size, or --device cpu"
-    return f"out of memory ({first}): {remedy}"
+    return f"out of memory ({first_line(error)}): {remedy}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says; the name of its class if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def shortened(text: str, longest: int = 40) -> str:

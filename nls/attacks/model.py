@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nls.engine.devices import full_float32
 from nls.engine.user_code import frames_of_user
-from nls.errors import UserError
+from nls.errors import UserError, first_line
 from nls.levelset import evaluation_mode
 
 # Logits, scaled to length 1, that differ by less than the first are equal to rounding; by more than the second, not.
@@ -124,7 +124,7 @@ def check_examples(model: nn.Module, images: Tensor, labels: Tensor) -> int:
             logits, again, alone = model(few), model(few), model(few[:1])
         except (Exception, SystemExit) as error:
             raise UserError(
-                f"the model does not take images of shape {tuple(images.shape[1:])}: {_first_line(error)}",
+                f"the model does not take images of shape {tuple(images.shape[1:])}: {_told(error)}",
                 below=frames_of_user(error),
             ) from error
     if not torch.equal(few, images[:2]):
@@ -169,5 +169,6 @@ def _change(logits: Tensor, others: Tensor) -> float:
     return float((functional.normalize(logits) - functional.normalize(others)).norm(dim=1).max())
 
 
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _told(error: BaseException) -> str:
+    """Return the class of an exception and the first line of what it says, if it says anything."""
+    return ": ".join(dict.fromkeys([type(error).__name__, first_line(error)]))

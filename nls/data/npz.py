@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nls.errors import UserError
+from nls.errors import UserError, first_line
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # The last two for members that are encrypted, or larger than any memory.
@@ -34,9 +34,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 )
             arrays = {key: file[key] for key in KEYS}
     except _UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cannot read {path} as an .npz file ({reason}): save it anew with numpy.savez"
+            f"cannot read {path} as an .npz file ({first_line(error)}): save it anew with numpy.savez"
         ) from error
 
     for split in ("train", "test"):

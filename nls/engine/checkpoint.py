@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from nls.engine.files import written_whole
-from nls.errors import Interrupted, UserError
+from nls.errors import Interrupted, UserError, first_line
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 Note = Callable[[str], None]
@@ -95,9 +95,8 @@ class Checkpoint:
             if not isinstance(content["identity"], str) or not re.fullmatch("[0-9a-z]+", content["identity"]):
                 raise ValueError("it is no checkpoint of nls")
         except _UNREADABLE as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             next_step = "taking the one before" if path == self.newest else "starting anew"
-            self.note(f"checkpoint {path.name} cannot be read ({reason}); {next_step}")
+            self.note(f"checkpoint {path.name} cannot be read ({first_line(error)}); {next_step}")
             return None
         return content
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nls.errors import first_line
+
 # A capture costs about as much as two calls.
 _WORTH_CAPTURING = 4
 # In these libraries set themselves up, and choose their kernels.
@@ -184,7 +186,7 @@ def _recorded(
                 graph.capture_end()
         except RuntimeError as error:  # nothing was computed: a capture only records
             _leave_capture_mode(generators)
-            return None, str(error).splitlines()[0]
+            return None, first_line(error)
     return graph, ""
 
 

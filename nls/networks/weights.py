@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nls.engine.checkpoint import require_checksums
-from nls.errors import UserError
+from nls.errors import UserError, first_line
 
 # Where training scripts put a state_dict, beside the epoch, the optimizer and the like.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "weights")
@@ -123,8 +123,7 @@ def read(path: Path) -> Mapping[str, Any]:
             ) from error
         raise UserError(f"{path}: is no file of weights, or is damaged: write it anew") from error
     except (SafetensorError, RuntimeError, OSError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as weights ({reason}): write it anew") from error
+        raise UserError(f"{path}: cannot be read as weights ({first_line(error)}): write it anew") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds a {type(content).__name__}, no state_dict: save model.state_dict()")
     return content

@@ -16,6 +16,7 @@ from PIL import Image
 
 from nls.engine.files import write_text
 from nls.engine.finished import HISTORY, METRICS, PROVENANCE, SPEC
+from nls.errors import first_line
 from nls.reporting.made import Experiment
 from nls.reporting.overview import counted, overview
 from nls.reporting.pages import page
@@ -83,7 +84,7 @@ def _read(path: Path) -> pd.DataFrame | str:
         path.with_suffix(".md").read_text(encoding="utf-8")
         return table_from_csv(text)
     except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
-        return str(error).splitlines()[0]
+        return first_line(error)
 
 
 def _products_by_section(folder: Path, experiments: Iterable[str]) -> dict[str, list[str]]:

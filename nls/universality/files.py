@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from nls.engine.files import written_whole
-from nls.errors import UserError
+from nls.errors import UserError, first_line
 from nls.universality.network import ReLUNetwork, SparseLinear
 
 _FORMAT = "nls.universality.ReLUNetwork 1"
@@ -61,7 +61,7 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> ReLUNetwork:
             layers.append(SparseLinear(weight, bias))
             width = len(bias)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}); write it anew") from error
+        raise UserError(f"{path} is damaged ({first_line(error)}); write it anew") from error
     return ReLUNetwork(layers).to(device)
 
 
