@@ -6,13 +6,14 @@ import re
 import signal
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nls.engine.files import written_whole
 from nls.errors import Interrupted, UserError, first_line
@@ -58,14 +59,15 @@ class Checkpoint:
         self._signal: int | None = None
         self._is_readable = False
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self, parts: Collection[str] = ()) -> dict[str, Any] | None:
         """Return the newest readable state of this run and restore torch's random states; None to start anew.
 
-        A checkpoint of another identity is set aside under its own name, where its own run finds it again.
+        A state that lacks one of the ``parts`` is of another version and is not read. A checkpoint of another
+        identity is set aside under its own name, where its own run finds it again.
         """
         set_aside = set()
         for path in (self.newest, self.previous, _aside(self.newest.parent, self.identity)):
-            content = self._read(path)
+            content = self._read(path, parts)
             if content is None:
                 continue
             if content["identity"] != self.identity:
@@ -76,23 +78,21 @@ class Checkpoint:
                 path.replace(_aside(path.parent, content["identity"]))
                 self.note(f"checkpoint {path.name} belongs to other settings; it is set aside")
                 continue
-            torch.set_rng_state(content["random"]["cpu"])
-            if content["random"]["cuda"] and self.device.type == "cuda":
-                # Earlier versions wrote the states of all GPUs, of which a run used the first.
-                torch.cuda.set_rng_state(content["random"]["cuda"][0], self.device)
+            random = content["random"]
+            torch.set_rng_state(random["cpu"])
+            if isinstance(random["cuda"], Tensor) and self.device.type == "cuda":
+                torch.cuda.set_rng_state(random["cuda"], self.device)
             return content["state"]
         return None
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _read(self, path: Path, parts: Collection[str]) -> dict[str, Any] | None:
         """Return what is in a file, or None, and say why, if it is no checkpoint that can be read."""
         if not path.exists():
             return None
         try:
             require_checksums(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-            if not isinstance(content, dict) or not content.keys() >= {"identity", "random", "state"}:
-                raise ValueError("it is no checkpoint of nls")
-            if not isinstance(content["identity"], str) or not re.fullmatch("[0-9a-z]+", content["identity"]):
+            if not _is_checkpoint(content, parts):
                 raise ValueError("it is no checkpoint of nls")
         except _UNREADABLE as error:
             next_step = "taking the one before" if path == self.newest else "starting anew"
@@ -133,7 +133,7 @@ class Checkpoint:
                 signal.signal(number, handler)
 
     def _write(self, state: dict[str, Any]) -> None:
-        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         content = {
             "identity": self.identity,
             "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
@@ -150,6 +150,15 @@ class Checkpoint:
             if self.newest.exists():
                 self.newest.replace(self.previous)
         self._written = time.monotonic()
+
+
+def _is_checkpoint(content: object, parts: Collection[str]) -> bool:
+    """Tell whether this is what a :class:`Checkpoint` writes, of a state that has these parts."""
+    match content:
+        case {"identity": str(identity), "random": {"cpu": Tensor(), "cuda": cuda}, "state": dict(state)}:
+            is_known = isinstance(cuda, Tensor) or not cuda
+            return is_known and bool(re.fullmatch("[0-9a-z]+", identity)) and state.keys() >= set(parts)
+    return False
 
 
 def _require_readable(content: bytes) -> None:

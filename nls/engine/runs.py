@@ -96,11 +96,11 @@ class Run:
 
     def resume(self) -> dict[str, Any] | None:
         """Return the state last saved, with history, timings and notes put back; None at a fresh start."""
-        saved = self.checkpoint.load()
+        saved = self.checkpoint.load(self._kept({}).keys())
         if saved is None:
             return None
         self.history = saved["history"]
-        self.timings = saved.get("timings", {})  # earlier versions did not keep them
+        self.timings = saved["timings"]
         self._pieces = saved["pieces"]
         self.notes = saved["notes"] + self.notes
         self.interruptions = saved["interruptions"] + 1
@@ -116,19 +116,21 @@ class Run:
 
     def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
         """Write the checkpoint if it is time to; call it once a step. See :meth:`Checkpoint.save_if_due`."""
-        self.checkpoint.save_if_due(
-            lambda: {
-                "state": state(),
-                "source": self._source,
-                "device": self.device.type,
-                "history": self.history,
-                "timings": self.timings,
-                "pieces": self._pieces,
-                "notes": self.notes,
-                "interruptions": self.interruptions,
-                "wall_seconds": self.wall_seconds,
-            }
-        )
+        self.checkpoint.save_if_due(lambda: self._kept(state()))
+
+    def _kept(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return what a checkpoint holds: the state of the recipe, and what goes on with the run."""
+        return {
+            "state": state,
+            "source": self._source,
+            "device": self.device.type,
+            "history": self.history,
+            "timings": self.timings,
+            "pieces": self._pieces,
+            "notes": self.notes,
+            "interruptions": self.interruptions,
+            "wall_seconds": self.wall_seconds,
+        }
 
     def cached(self, work: str, do: Callable[[], Tensor]) -> Tensor:
         """Do a piece of work that has no steps; return what it gives, on the CPU.
@@ -153,10 +155,10 @@ class Run:
             raise RunError(f"the loss is {value} at {place}; a smaller learning rate may help")
         return value
 
-    def save_weights(self, state: Mapping[str, Tensor], name: str = "weights.safetensors") -> None:
-        """Write tensors whole, as safetensors."""
+    def save_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Write tensors whole, as ``weights.safetensors``."""
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        with written_whole(self.directory / name) as temporary:
+        with written_whole(self.directory / "weights.safetensors") as temporary:
             temporary.write_bytes(save(tensors))
 
 

@@ -19,6 +19,7 @@ from nls.engine.state import restore
 from nls.errors import Interrupted, RunError, UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+RANDOM = {"cpu": torch.get_rng_state(), "cuda": None}
 
 
 def spec(**changes):
@@ -192,17 +193,11 @@ def gpus(monkeypatch):
     states = [torch.full((16,), number, dtype=torch.uint8) for number in range(4)]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: states[device.index or 0].clone())
-    monkeypatch.setattr("torch.cuda.get_rng_state_all", lambda: [state.clone() for state in states])
 
     def put_back(state, device):
         states[device.index or 0] = state
 
-    def put_all_back(given):
-        for number, state in enumerate(given):
-            put_back(state, torch.device("cuda", number))
-
     monkeypatch.setattr("torch.cuda.set_rng_state", put_back)
-    monkeypatch.setattr("torch.cuda.set_rng_state_all", put_all_back)
     return states
 
 
@@ -215,19 +210,20 @@ def test_a_run_goes_on_where_fewer_gpus_are_seen(tmp_path, gpus):
 
 def test_a_run_on_the_cpu_keeps_no_state_of_a_gpu(tmp_path, gpus):
     Checkpoint(tmp_path, "me", 0.0, print, CPU).save_if_due(lambda: {"step": 1})
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["random"]["cuda"] == []
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["random"]["cuda"] is None
     del gpus[:]
     assert Checkpoint(tmp_path, "me", 0.0, print, CPU).load() == {"step": 1}
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_a_checkpoint_that_holds_the_states_of_all_gpus_is_read(tmp_path, gpus, device):
+def test_a_checkpoint_that_holds_the_states_of_all_gpus_is_told_and_not_read(tmp_path, gpus, device):
     """Earlier versions wrote such ones."""
-    random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    random, notes = {"cpu": torch.get_rng_state(), "cuda": [state.clone() for state in gpus]}, []
     torch.save({"identity": "me", "random": random, "state": {"step": 1}}, tmp_path / "checkpoint.pt")
     gpus[:] = [torch.full((16,), 9, dtype=torch.uint8)]
-    assert Checkpoint(tmp_path, "me", 0.0, print, device).load() == {"step": 1}
-    assert [state.tolist() for state in gpus] == [[9 if device == CPU else 0] * 16]
+    assert Checkpoint(tmp_path, "me", 0.0, notes.append, device).load() is None
+    assert "it is no checkpoint of nls" in notes[0]
+    assert [state.tolist() for state in gpus] == [[9] * 16]
 
 
 def test_a_checkpoint_of_other_settings_is_set_aside_and_found_again(tmp_path):
@@ -256,13 +252,36 @@ def test_a_state_that_could_not_be_read_again_is_told_at_the_first_checkpoint(tm
 
 @pytest.mark.parametrize(
     "content",
-    [[1], {}, {"identity": 3, "random": {}, "state": 1}, {"identity": "../me", "random": {}, "state": 1}],
+    [
+        [1],
+        {},
+        {"identity": "me", "random": {}, "state": {}},
+        {"identity": "me", "random": RANDOM, "state": 1},
+        {"identity": 3, "random": RANDOM, "state": {}},
+        {"identity": "../me", "random": RANDOM, "state": {}},
+    ],
 )
 def test_a_file_that_is_no_checkpoint_is_told(tmp_path, content):
     notes = []
     torch.save(content, tmp_path / "checkpoint.pt")
     assert Checkpoint(tmp_path, "me", 0.0, notes.append, CPU).load() is None
     assert "it is no checkpoint of nls" in notes[0]
+
+
+def test_a_checkpoint_of_a_version_that_kept_less_is_told_and_the_run_starts_anew(tmp_path, capsys):
+    torch.manual_seed(0)
+    execute(spec(), counting(20), tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        execute(spec(), counting(20, stop_at=11), tmp_path / "stopped")
+    path = tmp_path / "stopped" / "checkpoint.pt"
+    content = torch.load(path, weights_only=True)
+    del content["state"]["timings"]
+    torch.save(content, path)
+    torch.manual_seed(0)
+    execute(spec(), counting(20), tmp_path / "stopped")
+    assert "checkpoint.pt cannot be read (it is no checkpoint of nls)" in capsys.readouterr().out
+    results = [(tmp_path / name / "metrics.json").read_bytes() for name in ("whole", "stopped")]
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(
