@@ -16,7 +16,15 @@ from nls.engine.settings import RunSpec, Settings, run_name, without_seed
 from nls.engine.user_code import is_user_code, user_files
 from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
-from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seed, Seeds, seed_list
+from nls.experiments.common import (
+    Common,
+    DatasetName,
+    ExperimentConfig,
+    Seed,
+    Seeds,
+    results_directory,
+    seed_list,
+)
 from nls.experiments.training import NetworkName, images_of, network_for, weights_of
 from nls.networks.weights import load_weights
 
@@ -86,7 +94,7 @@ class Spec(RunSpec):
 
     def model_directory(self, model: str) -> Path:
         """Return the run directory of a network of the group."""
-        return Path("results") / self.suite / "table1" / model
+        return results_directory(self.suite) / "table1" / model
 
 
 def expand(config: Config, common: Common) -> list[Spec]:

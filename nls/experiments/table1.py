@@ -34,7 +34,15 @@ from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.user_code import is_user_code, short_name, user_file, user_files
-from nls.experiments.common import Common, DatasetName, ExperimentConfig, Seed, Seeds, seed_list
+from nls.experiments.common import (
+    Common,
+    DatasetName,
+    ExperimentConfig,
+    Seed,
+    Seeds,
+    results_directory,
+    seed_list,
+)
 from nls.experiments.training import NetworkName, Training, images_of, train, weights_of
 from nls.objectives.classifiers import METHODS, make_method
 from nls.objectives.settings import check_settings
@@ -178,7 +186,7 @@ class Spec(RunSpec):
 
     @property
     def _helper_directory(self) -> Path:
-        return Path("results") / self.suite / "table1" / run_name(str(self.row.helper), seed=self.seed)
+        return results_directory(self.suite) / "table1" / run_name(str(self.row.helper), seed=self.seed)
 
     def method_settings(self) -> dict[str, Any]:
         """Return the arguments of the method's class, the weights of the helper's run among them."""
