@@ -23,6 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.rows import peak_megabytes, seconds, synchronize
 from nls.attacks import Ball, pgd
 from nls.data import Split
+from nls.engine.finished import MadeFrom
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec
@@ -203,7 +204,7 @@ def learn_seeds(
     found = list[tuple[float, float]]()
     for group in [seeds] if together else [[seed] for seed in seeds]:
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
-            run = Run(Path(folder), short, {"identity": "", "source": ""}, device)
+            run = Run(Path(folder), short, MadeFrom(), device)
             results = figure2.learn(short, group, train, test, 10, run, [], None)
             losses = [float(row["loss"]) for row in run.history if row["step"] == 0]
         found += [(loss, result["accuracy"]) for loss, result in zip(losses, results, strict=True)]

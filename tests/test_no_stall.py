@@ -19,6 +19,7 @@ import nls
 from nls.attacks import Ball, ascend, pgd
 from nls.attacks.pgd import STEPS_BETWEEN_LOOKS
 from nls.data import ImageDataset, Split
+from nls.engine.finished import MadeFrom
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec
@@ -248,7 +249,7 @@ def attack_by_ascend(stalls, folder):
 
 def run_in(folder, stalls):
     spec = RunSpec(suite="stalls", experiment="stalls", run="one")
-    run = Run(folder, spec, {"identity": "", "source": ""}, torch.device("cpu"))
+    run = Run(folder, spec, MadeFrom(), torch.device("cpu"))
     run.progress = MarkedSteps(stalls)
     return run
 

@@ -9,6 +9,7 @@ finished: in a group of runs of which another one was cancelled, or while no Sna
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,26 @@ from nls.engine.files import json_text, write_json, write_text
 
 SPEC, METRICS, HISTORY, PROVENANCE = "spec.yaml", "metrics.json", "history.csv", "provenance.json"
 FAILURE, HEARTBEAT, KEPT = "failure.json", "progress.json", ".finished.json"
+LOG, BENCHMARK = "run.log", "benchmark.tsv"
 # The log of a run and what Snakemake measures: whoever starts a run may put them into its directory before.
-BESIDE_A_RUN = ("run.log", "benchmark.tsv")
+BESIDE_A_RUN = (LOG, BENCHMARK)
 # What is none of a run's results: where they are told, and what only an unfinished run needs.
 _NO_RESULTS = (PROVENANCE, *BESIDE_A_RUN, HEARTBEAT, "checkpoint*.pt", ".*")
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What decides the results of a run, beside its inputs; empty for one that nobody will read again.
+
+    Attributes:
+        identity: digits and letters that name the settings, of :meth:`nls.engine.settings.RunSpec.identity`.
+        source: the SHA-256 of this package's source files.
+        packages: versions by name.
+    """
+
+    identity: str = ""
+    source: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
 
 
 class DamagedRunError(Exception):
@@ -102,20 +119,20 @@ def _compare(directory: Path, files: Mapping[str, str]) -> None:
             raise DamagedRunError(f"{name} is damaged")
 
 
-def write_finished(directory: Path, made_from: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+def write_finished(directory: Path, made_from: MadeFrom, texts: Mapping[str, str]) -> None:
     """Keep the texts of a run's files, by name, with what they were made from; then write the files in this order."""
-    write_json(directory / KEPT, {"made_from": made_from, "files": list(texts.items())})
+    write_json(directory / KEPT, {"made_from": asdict(made_from), "files": list(texts.items())})
     for name, text in texts.items():
         write_text(directory / name, text)
 
 
-def put_back_finished(directory: Path, made_from: Mapping[str, Any]) -> bool:
+def put_back_finished(directory: Path, made_from: MadeFrom) -> bool:
     """Write the kept files again; return False, and say why, if they or the run's other files are not all there."""
     if not (directory / KEPT).exists():
         return False
     try:
         kept = read_json(directory / KEPT)
-        if kept.get("made_from") != made_from:
+        if kept.get("made_from") != asdict(made_from):
             raise DamagedRunError("settings, inputs, code or packages have changed since")
         try:
             texts = {str(name): str(text) for name, text in kept["files"]}

@@ -30,6 +30,7 @@ from nls.engine.finished import (
     PROVENANCE,
     SPEC,
     DamagedRunError,
+    MadeFrom,
     changed_input,
     checksums,
     checksums_of_inputs,
@@ -59,15 +60,16 @@ class Run:
     Attributes:
         directory: the run directory.
         device: where the computing happens.
-        checkpoint: see :class:`Checkpoint`; recipes go through :meth:`resume` and :meth:`save_if_due`.
-        progress: see :class:`Progress`.
+        notes: what a reader of the results must know, for the provenance; see :meth:`note`.
+        data: what the provenance says of the data, such as their fingerprints.
         history: rows of ``history.csv``, in the order of the run.
         timings: seconds that the provenance keeps, by name; no metric may depend on them.
+        progress: see :class:`Progress`.
+        checkpoint: see :class:`Checkpoint`; recipes go through :meth:`resume` and :meth:`save_if_due`.
+        interruptions: how often the run went on from a checkpoint.
     """
 
-    def __init__(
-        self, directory: Path, spec: RunSpec, made_from: Mapping[str, Any], device: torch.device
-    ) -> None:
+    def __init__(self, directory: Path, spec: RunSpec, made_from: MadeFrom, device: torch.device) -> None:
         self.directory = directory
         self.device = device
         self.notes: list[str] = []
@@ -76,10 +78,10 @@ class Run:
         self.timings: dict[str, list[float]] = {}
         self.progress = Progress(directory / HEARTBEAT)
         self.checkpoint = Checkpoint(
-            directory, made_from["identity"], spec.checkpoint_minutes * 60, self.note, device
+            directory, made_from.identity, spec.checkpoint_minutes * 60, self.note, device
         )
         self.interruptions = 0
-        self._source = made_from["source"]
+        self._source = made_from.source
         self._pieces: dict[str, Tensor] = {}
         self._began = time.monotonic()
         self._earlier = 0.0
@@ -178,11 +180,7 @@ def execute(spec: Spec, recipe: Recipe[Spec], directory: Path) -> None:
     with alone(directory / _LOCK, waiting, sys.stdout):
         remove_partial(directory)
         resolved, identity = spec.model_dump(mode="json"), spec.identity()
-        made_from = {
-            "identity": identity,
-            "source": source_fingerprint(),
-            "packages": package_versions(),
-        }
+        made_from = MadeFrom(identity, source_fingerprint(), package_versions())
         if _is_complete(directory, resolved):
             print(f"{directory}: the run is complete already; delete the directory to run it again")
         elif put_back_finished(directory, made_from):
@@ -233,7 +231,7 @@ def _is_complete(directory: Path, resolved: Mapping[str, Any]) -> bool:
     return True
 
 
-def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Mapping[str, Any]) -> None:
+def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: MadeFrom) -> None:
     make_deterministic(spec.threads)
     with _reason_kept(directory):
         device = choose_device(spec.device)
@@ -251,8 +249,8 @@ def _carry_out(spec: Spec, recipe: Recipe[Spec], directory: Path, made_from: Map
                 METRICS: json_text(metrics),
             }
             provenance = describe(device) | {
-                "source": made_from["source"],
-                "packages": made_from["packages"],
+                "source": made_from.source,
+                "packages": made_from.packages,
                 "started": started,
                 "wall_seconds": round(run.wall_seconds, 2),
                 "timings": run.timings,

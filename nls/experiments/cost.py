@@ -21,6 +21,7 @@ from nls.data.curves import make_curves
 from nls.data.scans import registration_path, scan_path
 from nls.data.store import build, read_receipt
 from nls.engine.devices import choose_device
+from nls.engine.finished import MadeFrom
 from nls.engine.progress import Progress
 from nls.engine.runs import Run
 from nls.engine.seeds import make_deterministic
@@ -102,7 +103,7 @@ def start(spec: RunSpec, progress: Progress, folder: Path, device: torch.device)
     directory = folder / "run"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    run = Run(directory, spec, {"identity": "", "source": ""}, device)
+    run = Run(directory, spec, MadeFrom(), device)
     run.progress = progress
     with redirect_stdout(io.StringIO()):
         recipe(spec.experiment).run(spec, run)

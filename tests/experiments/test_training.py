@@ -5,6 +5,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from nls.data import ImageDataset, Split
+from nls.engine.finished import MadeFrom
 from nls.engine.runs import Run
 from nls.engine.settings import RunSpec
 from nls.errors import UserError
@@ -112,7 +113,7 @@ def dataset(count):
 
 def run_in(folder):
     spec = RunSpec(suite="one", experiment="one", run="one")
-    return Run(folder, spec, {"identity": "", "source": ""}, torch.device("cpu"))
+    return Run(folder, spec, MadeFrom(), torch.device("cpu"))
 
 
 def test_held_out_images_are_not_trained_on(tmp_path):
