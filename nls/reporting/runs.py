@@ -7,6 +7,7 @@ from typing import Any
 
 from nls.engine.finished import (
     FAILURE,
+    LOG,
     METRICS,
     PROVENANCE,
     SPEC,
@@ -140,7 +141,7 @@ def missing_notes(records: Sequence[RunRecord]) -> list[str]:
     begun = [record for record in records if record.missing_because != _NOT_RUN]
     others = [record.directory.name for record in records if record.missing_because == _NOT_RUN]
     lines = [
-        f"missing: {record.directory.name} ({record.missing_because}; log: {record.directory / 'run.log'})"
+        f"missing: {record.directory.name} ({record.missing_because}; log: {record.directory / LOG})"
         for record in begun
     ]
     if others:
@@ -190,4 +191,4 @@ def _why_unfinished(directory: Path) -> str:
             return str(read_json(directory / FAILURE).get("reason"))
         except DamagedRunError as problem:
             return f"failed; {problem}"
-    return "stopped before its end" if (directory / "run.log").exists() else _NOT_RUN
+    return "stopped before its end" if (directory / LOG).exists() else _NOT_RUN

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nls.engine.finished import FAILURE, HEARTBEAT, DamagedRunError, read_json
+from nls.engine.finished import FAILURE, HEARTBEAT, LOG, METRICS, DamagedRunError, read_json
 from nls.reporting.runs import Evidence, RunRecord
 
 State = Literal["done", "running", "failed", "stopped", "waiting"]
@@ -58,7 +58,7 @@ class SuiteStatus:
         lines += [_line(name, runs, _left(runs)) for name, runs in self.experiments.items()]
         lines += [_line("all", self.runs, self.left), _rate(self.runs)]
         for run in self._with_care:
-            log = f"; log: {run.record.directory / 'run.log'}" if run.state == "failed" else ""
+            log = f"; log: {run.record.directory / LOG}" if run.state == "failed" else ""
             lines.append(f"{run.state}: {run.record.directory}: {run.detail}{log}")
         return "\n".join(lines)
 
@@ -142,9 +142,7 @@ def _left(runs: list[RunStatus]) -> float | None:
 
 def _rate(runs: list[RunStatus]) -> str:
     """Say how many runs were completed a minute, over the last ten minutes in which any was."""
-    ends = sorted(
-        (run.record.directory / "metrics.json").stat().st_mtime for run in runs if run.state == "done"
-    )
+    ends = sorted((run.record.directory / METRICS).stat().st_mtime for run in runs if run.state == "done")
     recent = [end for end in ends if end > ends[-1] - 600]
     if len(recent) < 2 or recent[-1] == recent[0]:
         return "rate: unknown until two runs are done"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from nls.engine.finished import HISTORY
 from nls.reporting import independent
 from nls.reporting.claims import OURS, TABLE1, find_claim
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
@@ -120,7 +121,7 @@ class TrainedRow:
 
     def history(self) -> dict[str, list[float]]:
         """Return the columns of the training history."""
-        with (self.directory / "history.csv").open(encoding="utf-8") as file:
+        with (self.directory / HISTORY).open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 

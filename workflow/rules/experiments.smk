@@ -10,9 +10,9 @@ for EXPERIMENT in SUITE.specs:
         output:
             run_files(EXPERIMENT),
         log:
-            f"{run_directory(EXPERIMENT)}/run.log",
+            f"{run_directory(EXPERIMENT)}/{LOG}",
         benchmark:
-            f"{run_directory(EXPERIMENT)}/benchmark.tsv"
+            f"{run_directory(EXPERIMENT)}/{BENCHMARK}"
         conda:
             "../envs/nls.yaml"
         threads: SUITE.experiment(EXPERIMENT).threads
