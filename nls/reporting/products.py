@@ -85,6 +85,13 @@ FIGURES: dict[str, FigureProduct] = {
 }
 
 
+def experiment_of(name: str) -> str:
+    """Return the experiment that a product is named after: table2-time's is its own, table1-eps's its first word."""
+    products: list[TableProduct | FigureProduct] = [*TABLES.values(), *FIGURES.values()]
+    known = {experiment for product in products for experiment in product.experiments}
+    return name if name in known else name.partition("-")[0]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table that was made: its cells, and its notes, one line each."""

@@ -15,12 +15,19 @@ from docutils.core import publish_parts
 from PIL import Image
 
 from nls.engine.files import write_text
-from nls.engine.finished import HISTORY, METRICS, PROVENANCE, SPEC
+from nls.engine.finished import HISTORY, LOG, METRICS, PROVENANCE, SPEC
 from nls.errors import first_line
 from nls.reporting.made import Experiment
 from nls.reporting.overview import counted, overview
 from nls.reporting.pages import page
-from nls.reporting.products import FIGURES, TABLES, FigureProduct, TableProduct, table_from_csv
+from nls.reporting.products import (
+    FIGURES,
+    TABLES,
+    FigureProduct,
+    TableProduct,
+    experiment_of,
+    table_from_csv,
+)
 from nls.reporting.runs import REPORTS, Evidence
 from nls.reporting.style import FORMATS
 
@@ -97,7 +104,7 @@ def _products_by_section(folder: Path, experiments: Iterable[str]) -> dict[str, 
     asked = set(sections)
     for name in (name for name, product in products.items() if product.experiments[0] in asked):
         if (folder / f"{name}.svg").exists() or (folder / f"{name}.csv").exists():
-            sections.setdefault(name if name in sections else name.partition("-")[0], []).append(name)
+            sections.setdefault(experiment_of(name), []).append(name)
     return {
         name: sorted(sections[name], key=lambda product: product != name)
         for name in sorted(sections, key=_place)
@@ -291,7 +298,7 @@ def _files_of(directory: Path) -> str:
     """Return links to a run's settings, log and provenance, relative to the report."""
     return " · ".join(
         f'<a href="../../{html.escape((directory / name).as_posix())}">{name}</a>'
-        for name in (SPEC, METRICS, HISTORY, PROVENANCE, "run.log")
+        for name in (SPEC, METRICS, HISTORY, PROVENANCE, LOG)
     )
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import yaml
 
-from nls.experiments import load_suite
-from nls.reporting.products import make_table, write_figure
+from nls.experiments import RECIPES, load_suite
+from nls.reporting.products import FIGURES, TABLES, experiment_of, make_table, write_figure
 from nls.reporting.report import write_report
 
 
@@ -19,3 +19,11 @@ def test_a_suite_without_a_complete_run_has_a_report_that_says_so(tmp_path, monk
     assert "No run is complete." in page
     assert "0 of 6" in page
     assert "digits-0.1-hinge-seeds000-004: not run" in page
+
+
+def test_every_product_is_named_after_an_experiment():
+    assert {experiment_of(name) for name in (*TABLES, *FIGURES)} <= set(RECIPES)
+    of_many_words = ("table2-time", "table2-scans", "figure3-bodies", "figure3", "hard_inputs")
+    assert list(map(experiment_of, of_many_words)) == [
+        "table2-time", "table2", "figure3", "figure3", "hard_inputs",
+    ]  # fmt: skip

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nls.engine.finished import BENCHMARK, HISTORY, LOG, METRICS, PROVENANCE, SPEC
 from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
 from nls.experiments import RECIPES, load_suite
 from nls.reporting.kept_runs import kept_file
-from nls.reporting.products import FIGURES, TABLES
+from nls.reporting.products import FIGURES, TABLES, experiment_of
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -98,7 +99,7 @@ def run_summary(experiment):
 
 def run_files(experiment):
     """What a complete run leaves; checkpoint and log lie beside these and survive a failure."""
-    names = ["metrics.json", "provenance.json", "history.csv", "spec.yaml"]
+    names = [METRICS, PROVENANCE, HISTORY, SPEC]
     return [f"{run_directory(experiment)}/{name}" for name in names]
 
 
@@ -119,7 +120,7 @@ def metrics_of(*experiments):
     Targets name them beside their tables and figures, so that a deleted run directory is made again.
     """
     return [
-        f"{RESULTS}/{experiment}/{spec.run}/metrics.json"
+        f"{RESULTS}/{experiment}/{spec.run}/{METRICS}"
         for experiment in experiments
         for spec in SUITE.specs.get(experiment, [])
     ]
@@ -139,13 +140,8 @@ def products_of(*experiments):
         f"{REPORTS}/{name}.{ending}"
         for products, ending in ((SUITE_TABLES, "csv"), (SUITE_FIGURES, "png"))
         for name in products
-        if not experiments or named_after(name) in experiments
+        if not experiments or experiment_of(name) in experiments
     ]
-
-
-def named_after(product):
-    """The experiment of a product: its own, such as table2-time, or that of its first word."""
-    return product if product in RECIPES else product.partition("-")[0]
 
 
 def kept_runs(*experiments):
