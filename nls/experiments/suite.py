@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,20 @@ class Suite:
         Raises:
             UserError: the suite has no such run.
         """
-        for spec in self.specs[experiment]:
-            if spec.run == run:
-                return spec
-        raise UserError(f"{experiment} has no run {run!r}; take one of results/{self.config.suite}/specs")
+        try:
+            return self._by_name[experiment, run]
+        except KeyError:
+            raise UserError(
+                f"{experiment} has no run {run!r}; take one of results/{self.config.suite}/specs"
+            ) from None
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], RunSpec]:
+        return {(name, spec.run): spec for name, specs in self.specs.items() for spec in specs}
 
     def write_spec(self, experiment: str, run: str) -> None:
         """Write a run's spec; an unchanged file keeps its time stamp, so only a changed run is run again."""
-        spec = self.spec(experiment, run)
-        if write_if_changed(spec_file(spec), _spec_text(spec)):
-            _make_older(run_directory(spec) / METRICS, spec_file(spec))
+        _write(self.spec(experiment, run))
 
     def has_written(self, experiment: str, run: str) -> bool:
         """Tell whether the spec on the disk is that of the run."""
@@ -99,13 +104,17 @@ class Suite:
     def write_specs(self) -> None:
         """Write every spec, and delete those of runs that the suite no longer asks for; their results stay."""
         wanted = set()
-        for experiment, specs in self.specs.items():
-            for spec in specs:
-                self.write_spec(experiment, spec.run)
-                wanted.add(spec_file(spec))
+        for spec in (spec for specs in self.specs.values() for spec in specs):
+            _write(spec)
+            wanted.add(spec_file(spec))
         for path in (results_directory(self.config.suite) / "specs").glob("*/*.yaml"):
             if path not in wanted:
                 path.unlink()
+
+
+def _write(spec: RunSpec) -> None:
+    if write_if_changed(spec_file(spec), _spec_text(spec)):
+        _make_older(run_directory(spec) / METRICS, spec_file(spec))
 
 
 def _spec_text(spec: RunSpec) -> str:
