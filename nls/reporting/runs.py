@@ -46,10 +46,14 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The run directories of one suite and of its reference in git."""
+    """The run directories of one suite and of its reference in git.
+
+    Each directory is read and its files are compared with their checksums once, at the first look.
+    """
 
     suite: str
     results: Path = RESULTS
+    _seen: dict[Path, RunRecord] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def here(self, experiment: str) -> list[RunRecord]:
         """Return every run that the suite asks for, missing ones included, in the order of their names.
@@ -58,7 +62,7 @@ class Evidence:
         damaged.
         """
         specs = sorted((self.results / self.suite / "specs" / experiment).glob("[!.]*.yaml"))
-        return [_asked_for(self.results / self.suite / experiment / path.stem, path) for path in specs]
+        return [_asked_for(self.results / self.suite / experiment / path.stem, self._seen) for path in specs]
 
     def complete(self, experiment: str) -> list[RunRecord]:
         """Return this machine's complete runs."""
@@ -150,10 +154,20 @@ def missing_notes(records: Sequence[RunRecord]) -> list[str]:
     return lines
 
 
-def _asked_for(directory: Path, spec_file: Path) -> RunRecord:
-    """Return the run that a spec of the suite asks for."""
+def _asked_for(directory: Path, seen: dict[Path, RunRecord]) -> RunRecord:
+    """Return the run that a suite asks for, as it was ``seen`` before if it was."""
+    if directory not in seen:
+        seen[directory] = _looked_at(directory, seen)
+    return seen[directory]
+
+
+def _spec_file(directory: Path) -> Path:
+    return directory.parent.parent / "specs" / directory.parent.name / f"{directory.name}.yaml"
+
+
+def _looked_at(directory: Path, seen: dict[Path, RunRecord]) -> RunRecord:
     try:
-        spec = read_yaml(spec_file)
+        spec = read_yaml(_spec_file(directory))
     except UserError as error:
         return RunRecord(directory, {}, None, f"{error}; run snakemake again")
     if not (directory / METRICS).exists():
@@ -167,19 +181,18 @@ def _asked_for(directory: Path, spec_file: Path) -> RunRecord:
         return RunRecord(
             directory, spec, None, f"made with other settings: {difference}; run snakemake again"
         )
-    if reason := _why_outdated(made):
+    if reason := _why_outdated(made, seen):
         return RunRecord(directory, spec, None, f"{reason}; run snakemake again")
     return made
 
 
-def _why_outdated(made: RunRecord) -> str | None:
+def _why_outdated(made: RunRecord, seen: dict[Path, RunRecord]) -> str | None:
     """Return why what a run read is no longer what its suite asks for: a file of the user's, or another run."""
     if path := changed_input(made.provenance):
         return f"made from another {path}"
     for directory in (Path(path).parent for path in made.provenance.get("files_read", {})):
-        asked = directory.parent.parent / "specs" / directory.parent.name / f"{directory.name}.yaml"
-        if (directory / METRICS).exists() and asked.exists():
-            source = _asked_for(directory, asked)
+        if (directory / METRICS).exists() and _spec_file(directory).exists():
+            source = _asked_for(directory, seen)
             if source.missing_because is not None:
                 return f"made from {directory}, which is missing ({source.missing_because})"
     return None

@@ -96,6 +96,15 @@ def test_a_reference_made_with_other_settings_is_shown_and_says_so(folder):
     assert "85" in text
 
 
+def test_the_files_of_a_run_are_compared_with_their_checksums_once(folder, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr("nls.reporting.runs.require_whole", looked_at.append)
+    evidence = Evidence("s")
+    assert len(evidence.complete("figure2")) == len(evidence.here("figure2")) == 1
+    assert evidence.missing("figure2") == []
+    assert looked_at == [run_of(folder).relative_to(folder)]
+
+
 @pytest.mark.parametrize(
     "change", [{"device": "cpu"}, {"checkpoint_minutes": 1.0}, {"data_root": "/elsewhere"}]
 )
