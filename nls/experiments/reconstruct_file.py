@@ -10,10 +10,11 @@ from nls.geometry.clouds import Cloud, read_cloud, read_surface
 from nls.geometry.files import WRITTEN_FORMATS, read_mesh, require_writable, write_mesh
 from nls.geometry.meshing import largest_piece, topology
 from nls.geometry.metrics import chamfer_of_meshes, compare
-from nls.reconstruction import METHODS, reconstruct
+from nls.reconstruction import reconstruct
 from nls.reconstruction.api import Quality
 from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LevelSet
+from nls.reconstruction.methods import method_named
 from nls.reconstruction.saved import load_network, save_network
 from nls.reporting.render import write_preview
 
@@ -41,6 +42,7 @@ def reconstruct_file(
     Raises:
         UserError: unusable points, an unknown method or format, a folder that does not exist, no surface.
     """
+    method_named(method)  # a misspelt one is told before anything is read
     require_writable(out, WRITTEN_FORMATS, scan)
     if preview is not None:
         require_writable(preview, (".png",))
@@ -90,7 +92,7 @@ def _watched(method: str, cloud: Cloud, folder: Path, every: int, device: str) -
 
 
 def _with_level_set(method: str, option: str) -> LevelSet | Igr:
-    settings = METHODS.get(method)
+    settings = method_named(method)
     if not isinstance(settings, LevelSet | Igr):
         raise UserError(f"method {method} has no level set: leave out {option}")
     return settings

@@ -18,7 +18,7 @@ from nls.geometry.metrics import distances_to
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LevelSet
-from nls.reconstruction.methods import METHODS, Method, NamedMethod
+from nls.reconstruction.methods import Method, NamedMethod, method_named
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.session import SurfaceSession, UnsavedSession
 from nls.reconstruction.surface import OrientedMethod
@@ -82,11 +82,11 @@ def reconstruct(
     seed: int = 0,
     session: SurfaceSession | None = None,
 ) -> Reconstruction:
-    """Reconstruct the surface that a point cloud samples, with the settings of :data:`METHODS`.
+    """Reconstruct the surface that a point cloud samples, by one of :data:`nls.reconstruction.METHODS`.
 
     Args:
         points: the cloud, in any units.
-        method: one of :data:`METHODS`.
+        method: its name.
         normals: of the points, all outwards or all inwards, for the methods that use them.
         quality: how many of the method's steps, and how fine a grid: see :data:`QUALITIES`.
         steps: training steps; None for those of the quality.
@@ -102,11 +102,10 @@ def reconstruct(
         UserError: an unknown method, unusable points, or no surface.
         RunError: the training diverged.
     """
-    if method not in METHODS:
-        raise UserError(f"unknown method {method!r}: take one of {', '.join(METHODS)}")
+    named = method_named(method)
     if quality not in QUALITIES:
         raise UserError(f"unknown quality {quality!r}: take one of {', '.join(QUALITIES)}")
-    settings = _at_quality(METHODS[method], QUALITIES[quality])
+    settings = _at_quality(named, QUALITIES[quality])
     if steps is not None:
         if isinstance(settings, Poisson):
             raise UserError("method poisson has no training steps: leave out --steps")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from nls.engine.user_code import is_user_code
+from nls.errors import UserError
 from nls.reconstruction.atlasnet import AtlasNetMethod
 from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LEVELSET_PAPER, LevelSet
@@ -43,3 +44,14 @@ METHODS: dict[str, NamedMethod] = {
     "atlasnet-1": AtlasNetMethod(patches=1),
     "atlasnet-25": AtlasNetMethod(),
 }
+
+
+def method_named(name: str) -> NamedMethod:
+    """Return the settings of one of :data:`METHODS`.
+
+    Raises:
+        UserError: none has this name.
+    """
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}: take one of {', '.join(METHODS)}")
+    return METHODS[name]

@@ -161,3 +161,12 @@ def test_only_level_sets_are_saved(scan, capsys):
     words = (scan, "-o", scan.with_name("m.ply"), "--method", "poisson", "--save-network")
     assert run(*words, scan.with_name("net.safetensors")) == 2
     assert "no level set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [(), ("--save-network", "net.safetensors"), ("--watch", "pictures")])
+def test_a_misspelt_method_is_told_as_one(scan, capsys, monkeypatch, option):
+    monkeypatch.chdir(scan.parent)
+    assert run(scan, "-o", "m.ply", "--method", "levelsett", *option) == 2
+    said = capsys.readouterr().err
+    assert "unknown method 'levelsett': take one of levelset, " in said
+    assert "--save-network" not in said
