@@ -98,9 +98,8 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         scan.points,
         spec.resolution,
         spec.max_points,
-        False,
         spec.seed,
-        WatchedRun(run, [], lambda mesh: 0.0),
+        WatchedRun(run),
         normals=scan.normals if isinstance(spec.method, OrientedMethod) else None,
     )
     return table2.keep_and_measure(found, scan.points, truth, True, spec.seed, run)

@@ -143,19 +143,19 @@ def run(spec: ScanSpec, run: Run) -> dict[str, Any]:
     """Reconstruct the scan, keep the mesh, and measure it against the truth; lengths in the files' unit."""
     points, truth = _read(spec)
     run.data[spec.data] = {"scan": spec.scan_name, "points": len(points), "sum": float(np.abs(points).sum())}
-    looks = spec.looks if isinstance(truth, trimesh.Trimesh) else []
-    session = WatchedRun(run, looks, partial(_chamfer_of_unit, truth, Frame.of(points), spec.seed))
-    found = reconstruct_with(spec.method, points, spec.resolution, spec.max_points, False, spec.seed, session)
+    looks: list[float] = []
+    session = WatchedRun(run)
+    if isinstance(truth, trimesh.Trimesh):
+        looks = spec.looks
+        session = WatchedRun(run, looks, partial(_chamfer_of_unit, truth, Frame.of(points), spec.seed))
+    found = reconstruct_with(spec.method, points, spec.resolution, spec.max_points, spec.seed, session)
     session.stop()
     figures = keep_and_measure(found, points, truth, is_body(spec.data), spec.seed, run)
     return figures | session.curve(figures["chamfer_l2"]) if looks else figures
 
 
-def _chamfer_of_unit(
-    truth: trimesh.Trimesh | Float[np.ndarray, "m 3"] | None, frame: Frame, seed: int, mesh: trimesh.Trimesh
-) -> float:
-    """Return the Chamfer distance (L2) of the truth, a mesh, and a surface in the unit ball."""
-    assert isinstance(truth, trimesh.Trimesh), "only a mesh is looked at on the way"
+def _chamfer_of_unit(truth: trimesh.Trimesh, frame: Frame, seed: int, mesh: trimesh.Trimesh) -> float:
+    """Return the Chamfer distance (L2) of the truth and a surface in the unit ball, in the truth's units."""
     mesh.vertices = frame.outside(np.asarray(mesh.vertices, dtype=np.float64))
     return chamfer_l2_of_meshes(mesh, truth, seed=seed)
 

@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 from nls.engine.runs import Run
-from nls.errors import UserError
+from nls.geometry.meshing import NoSurfaceError
 
 
 class WatchedRun:
@@ -22,10 +22,15 @@ class WatchedRun:
         run: the run.
         shares: parts of the training, in (0, 1), after which a surface is measured; what the whole training
             reaches is added by :meth:`curve`.
-        error: the error of a surface in the unit ball.
+        error: the error of a surface in the unit ball; needed where there are shares.
     """
 
-    def __init__(self, run: Run, shares: Sequence[float], error: Callable[[trimesh.Trimesh], float]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        shares: Sequence[float] = (),
+        error: Callable[[trimesh.Trimesh], float] | None = None,
+    ) -> None:
         self.device, self.progress, self.note = run.device, run.progress, run.note
         self._run, self._shares, self._error = run, shares, error
         self._looks: list[tuple[int, float, float | None]] = []
@@ -75,9 +80,10 @@ class WatchedRun:
         return {"curve_steps": list(steps), "curve_errors": [*errors[:-1], last]}
 
     def _error_or_none(self, mesh: Callable[[], trimesh.Trimesh]) -> float | None:
+        assert self._error is not None, "shares need an error"
         try:
             return self._error(mesh())
-        except UserError:
+        except NoSurfaceError:
             return None
 
     def _spent(self) -> float:

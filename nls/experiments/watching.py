@@ -9,7 +9,7 @@ import torch
 import trimesh
 from jaxtyping import Float
 
-from nls.errors import UserError
+from nls.geometry.meshing import NoSurfaceError
 from nls.reconstruction.frame import Frame
 from nls.reconstruction.igr import Igr
 from nls.reconstruction.levelset import LevelSet
@@ -66,7 +66,7 @@ class WatchedSession(UnsavedSession):
         network.load_state_dict({name: value.cpu() for name, value in weights.items()})
         try:
             mesh, _ = mesh_level_set(network, _RESOLUTION, torch.device("cpu"))
-        except UserError:
+        except NoSurfaceError:
             print(f"step {step}: no surface yet", flush=True)
             return
         mesh.vertices = self._frame.outside(np.asarray(mesh.vertices, dtype=np.float64))

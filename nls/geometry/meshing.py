@@ -13,6 +13,10 @@ from nls.geometry.octree import Grid, sample_volume
 from nls.levelset import Field
 
 
+class NoSurfaceError(UserError):
+    """A level set does not cross the grid, so there is no surface: of a network, perhaps not yet."""
+
+
 @dataclass(frozen=True)
 class Topology:
     """What kind of surface a mesh is.
@@ -56,11 +60,11 @@ def mesh_zero_level(field: Field, grid: Grid, device: torch.device | str = "cpu"
     """Extract the zero level set of a scalar field; normals point to where the field grows.
 
     Raises:
-        UserError: the field has one sign on the whole grid.
+        NoSurfaceError: the field has one sign on the whole grid.
     """
     volume = sample_volume(field, grid, device).values
     if not volume.min() < 0 < volume.max():
-        raise UserError(
+        raise NoSurfaceError(
             "the level set never crosses zero inside the grid, so there is no surface to write: "
             "train for more steps (--steps), or check the points"
         )

@@ -124,7 +124,15 @@ def reconstruct(
         session.note(f"method {method} has no meshing grid: the resolution is not used")
     cloud = np.asarray(points, dtype=np.float64)
     return reconstruct_with(
-        settings, cloud, nodes, max_points, keep_largest, seed, session, normals=normals, trim=trim
+        settings,
+        cloud,
+        nodes,
+        max_points,
+        seed,
+        session,
+        normals=normals,
+        trim=trim,
+        keep_largest=keep_largest,
     )
 
 
@@ -133,16 +141,20 @@ def reconstruct_with(
     points: Float[np.ndarray, "n 3"],
     resolution: int,
     max_points: int,
-    keep_largest: bool,
     seed: int,
     session: SurfaceSession,
     *,
     normals: Float[np.ndarray, "n 3"] | None = None,
     trim: float | None = None,
+    keep_largest: bool = False,
 ) -> Reconstruction:
     """Reconstruct with the given settings; see :func:`reconstruct`.
 
     The method sees the cloud centred and scaled into the unit ball; the mesh is in the cloud's own coordinates.
+
+    Raises:
+        UserError: unusable points or normals, normals for a method that uses none, or no surface.
+        RunError: the training diverged.
     """
     check_points(points, "the cloud")
     frame = Frame.of(points)

@@ -4,6 +4,7 @@ import torch
 from nls.errors import UserError
 from nls.experiments import watched_run
 from nls.experiments.watched_run import WatchedRun
+from nls.geometry.meshing import NoSurfaceError
 from nls.reconstruction.session import UnsavedSession
 
 
@@ -96,9 +97,17 @@ def test_a_method_without_steps_has_one_point(clock):
 
 def test_where_the_level_set_does_not_cross_zero_yet_there_is_no_error(clock):
     def mesh():
-        raise UserError("the level set never crosses zero")
+        raise NoSurfaceError("the level set never crosses zero")
 
     watched = watch(KeptRun(), clock)
     watched.look(1, 4, mesh)
     watched.look(4, 4, mesh)
     assert watched.curve(0.25)["curve_errors"] == [None, 0.25]
+
+
+def test_any_other_bad_input_stops_the_run(clock):
+    def mesh():
+        raise UserError("the method must return a mesh")
+
+    with pytest.raises(UserError, match="must return a mesh"):
+        watch(KeptRun(), clock).look(1, 4, mesh)

@@ -33,7 +33,7 @@ def cloud(mesh, points=4000):
 
 def small(points, method=SMALL, seed=0, **options):
     session = UnsavedSession(torch.device("cpu"))
-    settings = {"resolution": 64, "max_points": 100_000, "keep_largest": False} | options
+    settings = {"resolution": 64, "max_points": 100_000} | options
     return reconstruct_with(method, points, seed=seed, session=session, **settings)
 
 
