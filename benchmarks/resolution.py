@@ -20,12 +20,12 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from nls.data import load_scans, read_points
-from nls.data.landmarks import landmarks_of
 from nls.engine.seeds import numpy_stream
 from nls.engine.yaml_files import read_yaml
 from nls.experiments.table2 import Spec
 from nls.geometry.files import read_mesh
 from nls.geometry.hands_and_face import detail_metrics
+from nls.geometry.landmarks import landmarks_of
 from nls.geometry.meshing import mesh_zero_level
 from nls.geometry.metrics import chamfer_of_meshes
 from nls.geometry.octree import Grid

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from pydantic import Field
 
 from nls.data import load_scans, read_points
-from nls.data.landmarks import landmarks_of
 from nls.data.pairs import read_pairs
 from nls.data.scans import SCANS
 from nls.engine.files import written_whole
@@ -24,6 +23,7 @@ from nls.experiments.watched_run import WatchedRun
 from nls.geometry.clouds import read_cloud, read_surface
 from nls.geometry.files import read_mesh, write_mesh
 from nls.geometry.hands_and_face import detail_metrics
+from nls.geometry.landmarks import landmarks_of
 from nls.geometry.metrics import chamfer_l2_of_meshes, compare, distances_to
 from nls.reconstruction import Method, Reconstruction, reconstruct_with
 from nls.reconstruction.api import MAX_RESOLUTION, MIN_RESOLUTION, QUALITIES

@@ -4,9 +4,8 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 from scipy.ndimage import label
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import dijkstra
 
+from nls.geometry.landmarks import lengths_along_edges
 from nls.geometry.metrics import distances_to, sample_surface
 
 # A region is the true surface so near to a finger's tip, or to the tip of the nose.
@@ -94,7 +93,7 @@ def _is_outside(body: trimesh.Trimesh, points: np.ndarray, normals: np.ndarray, 
 
 def _squares_across(truth: trimesh.Trimesh, tip: int) -> Float[np.ndarray, "cuts cells 3"]:
     """Return the cells' centres of a square across a finger, for each cut; the finger's centre is the middle one."""
-    distance = _along_the_surface(truth, tip, max(CUTS) + 0.02)
+    (distance,) = lengths_along_edges(truth, [tip], max(CUTS) + 0.02)
     line = np.arange(-_HALF_WIDTH, _HALF_WIDTH + _STEP / 2, _STEP)
     right, up = (axis.ravel()[:, None] for axis in np.meshgrid(line, line))
     squares = []
@@ -106,13 +105,6 @@ def _squares_across(truth: trimesh.Trimesh, tip: int) -> Float[np.ndarray, "cuts
         second /= np.linalg.norm(second)
         squares.append(_ring_centre(truth, distance, cut) + right * first + up * second)
     return np.array(squares)
-
-
-def _along_the_surface(mesh: trimesh.Trimesh, start: int, limit: float) -> Float[np.ndarray, " v"]:
-    """Return the length of the shortest way along edges from a vertex; infinite beyond ``limit``."""
-    edges, lengths = mesh.edges_unique, mesh.edges_unique_length
-    graph = coo_matrix((lengths, edges.T), shape=(len(mesh.vertices),) * 2)
-    return dijkstra(graph, directed=False, indices=start, limit=limit)
 
 
 def _ring_centre(mesh: trimesh.Trimesh, distance: np.ndarray, level: float) -> Float[np.ndarray, "3"]:

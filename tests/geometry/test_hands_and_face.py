@@ -5,9 +5,9 @@ import pytest
 import trimesh
 
 from nls.data.bodies import body
-from nls.data.landmarks import landmarks_of
 from nls.errors import UserError
 from nls.geometry.hands_and_face import detail_metrics, separate_fingers
+from nls.geometry.landmarks import landmarks_of
 
 
 @pytest.fixture(scope="module")

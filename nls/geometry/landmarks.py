@@ -1,9 +1,12 @@
 """Finger tips and nose of the two templates whose vertices mean the same place on every body."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import trimesh
+from jaxtyping import Float
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
@@ -46,10 +49,16 @@ def landmarks_of(truth: trimesh.Trimesh) -> Landmarks | None:
     return found
 
 
+def lengths_along_edges(
+    mesh: trimesh.Trimesh, starts: Sequence[int], limit: float = math.inf
+) -> Float[np.ndarray, "s v"]:
+    """Return the lengths of the shortest ways along edges from some vertices to all, infinite beyond ``limit``."""
+    graph = coo_matrix((mesh.edges_unique_length, mesh.edges_unique.T), shape=(len(mesh.vertices),) * 2)
+    return dijkstra(graph, directed=False, indices=starts, limit=limit)
+
+
 def _at_the_ends(truth: trimesh.Trimesh, landmarks: Landmarks) -> bool:
-    edges, lengths = truth.edges_unique, truth.edges_unique_length
-    graph = coo_matrix((lengths, edges.T), shape=(len(truth.vertices),) * 2)
-    from_nose, *from_tips = dijkstra(graph, directed=False, indices=[landmarks.nose, *landmarks.fingertips])
+    from_nose, *from_tips = lengths_along_edges(truth, [landmarks.nose, *landmarks.fingertips])
     return all(
         from_nose[tip] > from_nose[around <= _AROUND].max() - _TOLERANCE and 0.3 < from_nose[tip] < 3
         for tip, around in zip(landmarks.fingertips, from_tips, strict=True)
