@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import resource
 import sys
 import tempfile
@@ -46,7 +45,7 @@ from nls.engine.provenance import describe, package_versions, source_fingerprint
 from nls.engine.seeds import make_deterministic
 from nls.engine.settings import RunSpec, deciding, first_difference
 from nls.engine.yaml_files import read_yaml, yaml_text
-from nls.errors import RunError, UserError
+from nls.errors import UserError
 
 _LOCK = ".lock"
 
@@ -144,18 +143,6 @@ class Run:
             self.progress.name(work)
             self._pieces[work] = do().cpu()
         return self._pieces[work]
-
-    def require_finite(self, loss: Tensor | float, **where: int) -> float:
-        """Return the loss as a number.
-
-        Raises:
-            RunError: the loss is not finite; ``where`` (step, seed) is in the message.
-        """
-        value = float(loss.detach() if isinstance(loss, Tensor) else loss)
-        if not math.isfinite(value):
-            place = ", ".join(f"{name} {number}" for name, number in where.items())
-            raise RunError(f"the loss is {value} at {place}; a smaller learning rate may help")
-        return value
 
     def save_weights(self, state: Mapping[str, Tensor]) -> None:
         """Write tensors whole, as ``weights.safetensors``."""

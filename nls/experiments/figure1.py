@@ -17,6 +17,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed
 from nls.engine.settings import RunSpec, Settings
 from nls.engine.state import Part, restore, snapshot
+from nls.engine.steps import require_finite
 from nls.experiments.common import Common, ExperimentConfig, Seed
 from nls.networks.mlp import mlp
 from nls.objectives.binary import BinaryLoss, CrossEntropy
@@ -89,7 +90,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     for step in run.progress.steps(settings.steps, spec.panel, start):
         run.save_if_due(partial(_state, step, parts))
         loss = loss_of(network, x, y)
-        value = run.require_finite(loss, step=step, seed=settings.seed)
+        value = require_finite(loss, step=step, seed=settings.seed)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -21,6 +21,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.state import Part, Stateful, restore, snapshot
+from nls.engine.steps import LOOK, require_finite
 from nls.engine.user_code import is_user_code, user_files
 from nls.errors import UserError
 from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig, Seed
@@ -34,8 +35,6 @@ from nls.objectives.settings import check_settings
 LOSSES = {"cross_entropy": CrossEntropy, "hinge": Hinge, "geometric_svm": GeometricSVM}
 # A seed whose accuracy is not this much above the share of the larger class has collapsed to chance.
 COLLAPSE_MARGIN = 0.05
-# Steps between two looks at the loss: a look waits for the GPU.
-_LOOK = 20
 # Images that are classified at once, and images times networks.
 _IMAGES, _ROWS = 1000, 32_000
 
@@ -266,9 +265,9 @@ def learn(
         losses.sum().backward()
         optimizer.step()
         schedule.step()
-        if step % _LOOK == 0 or step + 1 == spec.training.steps:
+        if step % LOOK == 0 or step + 1 == spec.training.steps:
             for seed, loss in zip(seeds, losses.detach().reshape(-1).tolist(), strict=True):
-                value = run.require_finite(loss, step=step, seed=seed)
+                value = require_finite(loss, step=step, seed=seed)
                 run.history.append({"seed": seed, "step": step, "loss": value})
     count, at_once = len(seeds), max(1, min(_IMAGES, _ROWS // len(seeds)))
     pieces = -(-len(x) // at_once)

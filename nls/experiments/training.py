@@ -1,6 +1,5 @@
 """The training loop of the classifiers (Section 5.2), shared by the experiments that need one."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, Stateful, restore, snapshot
+from nls.engine.steps import LOOK, cosine, require_finite
 from nls.engine.user_code import is_user_code
 from nls.errors import UserError
 from nls.experiments.calibration import calibrate, output_layer
@@ -28,9 +28,6 @@ from nls.experiments.common import FEWEST_HELD_OUT
 from nls.experiments.kept_weights import KeptWeights, robustness
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
 from nls.objectives.base import ClassifierLoss, Moment, require_loss
-
-# Steps between two looks at the losses: a look waits for the GPU.
-_LOOK = 20
 
 
 def _check_network(name: str) -> str:
@@ -214,9 +211,9 @@ def train(
         optimizer.step()
         schedule.step()
         kept.step(step)
-        if len(unseen) == _LOOK or batch + 1 == batches:
+        if len(unseen) == LOOK or batch + 1 == batches:
             for number, value in enumerate(_values(unseen), step + 1 - len(unseen)):
-                total += run.require_finite(value, step=number)
+                total += require_finite(value, step=number)
             run.progress.show(loss=value)
             unseen.clear()
         if batch + 1 == batches:
@@ -255,7 +252,7 @@ def _rate(training: Training, batches: int, step: int) -> float:
     share = step / (training.epochs * batches)
     match training.schedule:
         case "cosine":
-            return (1 + math.cos(math.pi * min(share, 1.0))) / 2
+            return cosine(share)
         case "cyclic":
             return max(min(share / 0.4, (1 - share) / 0.6), 0.0)
         case _:

@@ -14,12 +14,9 @@ from nls.engine.optimizers import Adam
 from nls.engine.seeds import torch_stream
 from nls.engine.settings import Settings
 from nls.engine.state import Part, restore, snapshot
-from nls.errors import RunError
+from nls.engine.steps import LOOK, cosine, require_finite
 from nls.reconstruction.muon import Muon
 from nls.reconstruction.session import Session
-
-# Steps between two looks at the loss: a look waits for the GPU.
-_LOOK = 20
 
 
 class Training(Settings):
@@ -89,12 +86,9 @@ def fit(
         for part in parts.values():
             if isinstance(part, torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler):
                 part.step()
-        if step % _LOOK == 0 or step + 1 == training.steps:
+        if step % LOOK == 0 or step + 1 == training.steps:
             figures = {name: float(value.detach()) for name, value in {"loss": loss, **shown}.items()}
-            if not math.isfinite(figures["loss"]):
-                raise RunError(
-                    f"the loss is {figures['loss']} at step {step}, seed {seed}; a smaller learning rate may help"
-                )
+            require_finite(figures["loss"], step=step, seed=seed)
             session.history.append({"step": step, **figures})
             session.progress.show(loss=figures["loss"])
         if look is not None:
@@ -120,7 +114,7 @@ def rate_factor(schedule: str, done: float) -> float:
     """Return the factor of the learning rate after a share of the steps."""
     match schedule:
         case "cosine":
-            return (1 + math.cos(math.pi * min(done, 1.0))) / 2
+            return cosine(done)
         case "drops":
             return 0.1 ** sum(done >= share for share in (0.8, 14 / 15, 29 / 30))
         case _:

@@ -16,6 +16,7 @@ from nls.engine.runs import execute
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
 from nls.engine.settings import RunSpec
 from nls.engine.state import restore
+from nls.engine.steps import require_finite
 from nls.errors import Interrupted, RunError, UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -126,7 +127,7 @@ def test_a_checkpoint_of_another_source_is_used_and_told(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_seed(tmp_path):
     def recipe(_, run):
-        run.require_finite(torch.tensor(float("nan")), step=7, seed=3)
+        require_finite(torch.tensor(float("nan")), step=7, seed=3)
 
     with pytest.raises(RunError, match="step 7, seed 3"):
         execute(spec(), recipe, tmp_path)
