@@ -1,11 +1,9 @@
 """Implicit geometric regularisation (Gropp et al. 2020), one of Table 2's rivals."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Literal
 
 import torch
-import trimesh
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,8 +14,8 @@ from nls.geometry.neighbours import Neighbours
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.igr import IgrLoss
 from nls.reconstruction.session import SurfaceSession
-from nls.reconstruction.surface import Surface, level_set_surface, mesh_level_set
-from nls.reconstruction.training import Loss, Training, fit
+from nls.reconstruction.surface import Surface, trained_surface
+from nls.reconstruction.training import Loss, Training
 
 # Points in the fit of a normal, as in screened Poisson.
 _NORMAL_NEIGHBOURS = 16
@@ -74,13 +72,8 @@ class Igr(Settings):
     ) -> Surface:
         points = rows[:, :3].contiguous()
         network = self._network().to(points.device)
-
-        def mesh() -> trimesh.Trimesh:
-            return mesh_level_set(network, resolution, points.device)[0]
-
-        look = partial(session.look, mesh=mesh)
-        figures = fit(network, _igr_loss(self, network, points), rows, self.training, seed, session, look)
-        return level_set_surface(network, points, figures, resolution, seed, session)
+        loss = _igr_loss(self, network, points)
+        return trained_surface(network, loss, rows, self.training, resolution, seed, session)
 
 
 def _rows(points: Float[Tensor, "n 3"], neighbours: int, with_normals: bool) -> Float[Tensor, "n c"]:

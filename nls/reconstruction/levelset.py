@@ -1,12 +1,10 @@
 """The level set of Section 3.3: a network trained by Eq. 13, meshed by marching cubes."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
-import trimesh
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,8 +16,8 @@ from nls.networks.detail import DetailedMLP
 from nls.networks.implicit import ImplicitMLP
 from nls.objectives.reconstruction import ReconstructionLoss
 from nls.reconstruction.session import SurfaceSession
-from nls.reconstruction.surface import Surface, level_set_surface, mesh_level_set
-from nls.reconstruction.training import Loss, Scheduled, Training, fit, make_optimizers, rate_factor
+from nls.reconstruction.surface import Surface, trained_surface
+from nls.reconstruction.training import Loss, Scheduled, Training, make_optimizers, rate_factor
 
 
 class Sampling(Settings):
@@ -140,7 +138,7 @@ class LevelSet(Settings):
         mlp = ImplicitMLP(self.width, self.depth).to(points.device)
         coarse = level_set_loss(self.sampling, mlp, points)
         if not self.detail.cells:
-            return self._fitted(mlp, coarse, points, resolution, seed, session)
+            return trained_surface(mlp, coarse, points, self.training, resolution, seed, session)
         space = spacing(points)
         network = DetailedMLP.around(points, self.detail.widths(points, space), mlp)
         reach, weight = self.detail.reach * space, self.detail.hole_weight
@@ -153,25 +151,9 @@ class LevelSet(Settings):
         def loss(batch: Tensor, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
             return (fine if network.open else coarse)(batch, draws)
 
-        return self._fitted(network, loss, points, resolution, seed, session, let_in, optimizers)
-
-    def _fitted(
-        self,
-        network: nn.Module,
-        loss: Loss,
-        points: Float[Tensor, "n 3"],
-        resolution: int,
-        seed: int,
-        session: SurfaceSession,
-        before_step: Callable[[float], None] | None = None,
-        optimizers: Sequence[Scheduled] | None = None,
-    ) -> Surface:
-        def mesh() -> trimesh.Trimesh:
-            return mesh_level_set(network, resolution, points.device)[0]
-
-        look = partial(session.look, mesh=mesh)
-        figures = fit(network, loss, points, self.training, seed, session, look, before_step, optimizers)
-        return level_set_surface(network, points, figures, resolution, seed, session)
+        return trained_surface(
+            network, loss, points, self.training, resolution, seed, session, let_in, optimizers
+        )
 
 
 # The settings of the authors' release.

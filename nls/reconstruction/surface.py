@@ -1,6 +1,8 @@
 """What every method of reconstruction is given, and what it returns."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,6 +16,7 @@ from nls.geometry.octree import Grid
 from nls.geometry.refinement import refined
 from nls.levelset import values_and_jacobian
 from nls.reconstruction.session import SurfaceSession
+from nls.reconstruction.training import Loss, Scheduled, Training, fit
 
 # Of the area: a tenth of a hand's, on a person.
 _SMALLEST_PIECE = 1e-3
@@ -68,21 +71,42 @@ def mesh_level_set(network: nn.Module, resolution: int, device: torch.device) ->
     Every method with a level set drops the pieces with less than a thousandth of the area, which its caller tells.
     Most of them are smaller than the grid's cells; they lie where few points are, such as between toes. What is left
     is refined.
+
+    Raises:
+        NoSurfaceError: the level set does not cross the grid.
     """
     grid = Grid(resolution)
     mesh, dropped = without_small_pieces(mesh_zero_level(network, grid, device), _SMALLEST_PIECE)
     return refined(mesh, network, grid.spacing, device), dropped
 
 
-def level_set_surface(
+def trained_surface(
     network: nn.Module,
-    points: Float[Tensor, "n 3"],
-    figures: dict[str, float],
+    loss_of: Loss,
+    rows: Float[Tensor, "n c"],
+    training: Training,
     resolution: int,
     seed: int,
     session: SurfaceSession,
+    before_step: Callable[[float], None] | None = None,
+    optimizers: Sequence[Scheduled] | None = None,
 ) -> Surface:
-    """Return the surface of a trained network, with what there is to tell of it beside ``figures``."""
+    """Train a network of one output and return its level set, which the session may look at on the way.
+
+    The first three columns of ``rows`` are the cloud's points; ``resolution`` is the number of nodes of the meshing
+    grid along an axis. All else is what :func:`fit` takes.
+
+    Raises:
+        NoSurfaceError: the level set does not cross the grid.
+        RunError: the training diverged.
+    """
+    points = rows[:, :3]
+
+    def mesh_now() -> trimesh.Trimesh:
+        return mesh_level_set(network, resolution, points.device)[0]
+
+    look = partial(session.look, mesh=mesh_now)
+    figures = fit(network, loss_of, rows, training, seed, session, look, before_step, optimizers)
     mesh, dropped = mesh_level_set(network, resolution, points.device)
     if dropped:
         session.note(
