@@ -20,10 +20,10 @@ Surface = trimesh.Trimesh | Float[np.ndarray, "n 3"]
 
 @dataclass(frozen=True)
 class Chamfer:
-    """Chamfer distances, in the units of the input (FACTS, section 4).
+    """Chamfer distances, in the units of the input (Section 5.3).
 
     ``l1`` and ``l2`` are the mean of the two directed averages of nearest distances, measured in the L1 and in
-    the L2 norm.
+    the L2 norm. The paper names the two norms, and leaves open that it is a mean and not a sum.
     """
 
     l1: float
@@ -31,7 +31,7 @@ class Chamfer:
 
 
 def chamfer(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "m d"]) -> Chamfer:
-    """Return the Chamfer distances of two clouds."""
+    """Return the Chamfer distances of two clouds, in their units."""
     onward, back = _Directed.between(first, second), _Directed.between(second, first)
     return Chamfer((onward.l1 + back.l1) / 2, (onward.l2 + back.l2) / 2)
 
@@ -39,7 +39,7 @@ def chamfer(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "m d"]) -
 def chamfer_of_meshes(
     first: trimesh.Trimesh, second: trimesh.Trimesh, points: int = CHAMFER_POINTS, seed: int = 0
 ) -> Chamfer:
-    """Return the Chamfer distances of uniform samples of two surfaces."""
+    """Return the Chamfer distances of uniform samples of two surfaces, in their units."""
     return chamfer(*_samples(first, second, points, seed))
 
 

@@ -54,11 +54,21 @@ def fit(
     before_step: Callable[[float], None] | None = None,
     optimizers: Sequence[Scheduled] | None = None,
 ) -> dict[str, float]:
-    """Train a network on batches of points and return the last figures of its loss.
+    """Train a network on batches of points and return the number of steps and the last figures of its loss.
 
-    ``loss_of`` maps a batch to the loss and to figures worth showing. ``look`` is told after every step how many of
-    how many are done, ``before_step`` before it what share is done. ``optimizers`` are those of the parameters where
-    ``training`` does not say it all.
+    Args:
+        network: on the session's device, and trained in place.
+        loss_of: maps a batch ``(b, d)``, and the stream to draw from, to the loss and to figures worth showing.
+        points: of the cloud, in the unit ball; further columns are what the loss needs to know of a point.
+        training: steps, size of a batch, optimizer and learning rate.
+        seed: of the batches and of what the loss draws.
+        session: keeps the history and the state, from which an interrupted training goes on.
+        look: told after every step how many of how many are done.
+        before_step: told before every step what share of them is done.
+        optimizers: of all parameters; None for those that ``training`` names.
+
+    Raises:
+        RunError: the loss is not finite; it is looked at every :data:`LOOK` steps.
     """
     draws = torch_stream(seed, "batches", device=session.device)
     parts: dict[str, Part] = {"network": network, "draws": draws}
