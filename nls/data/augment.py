@@ -9,34 +9,36 @@ from torch import Tensor
 
 from nls.engine.seeds import torch_stream
 
+# Pixels on every side.
+_PADDING = 4
+
 
 @dataclass(frozen=True)
 class CropFlip:
-    """One epoch's augmentation of a training set of n images: pad with zeros, crop back, flip half of them.
+    """One epoch's augmentation of a training set of n images: pad by 4 zeros, crop back, flip half of them.
 
-    The draws are those of ``RandomCrop(padding)`` and ``RandomHorizontalFlip()`` in torchvision. They belong to
-    the image's place in the training set, not to its place in a batch, so the order and size of batches and the
+    The draws are those of ``RandomCrop(size, padding=4)`` and ``RandomHorizontalFlip()`` in torchvision. They belong
+    to the image's place in the training set, not to its place in a batch, so the order and size of batches and the
     device do not change what becomes of an image.
     """
 
     shift: Int64[Tensor, "n 2"]
     flip: Bool[Tensor, " n"]
-    padding: int
 
     @classmethod
-    def draw(cls, n: int, seed: int, epoch: int, device: torch.device | str, padding: int = 4) -> "CropFlip":
-        """Draw shifts in 0..2·padding (down, right) and flips for n images of one epoch."""
+    def draw(cls, n: int, seed: int, epoch: int, device: torch.device | str) -> "CropFlip":
+        """Draw shifts in 0..8 (down, right) and flips for n images of one epoch."""
         stream = torch_stream(seed, "augment", epoch)
-        shift = torch.randint(0, 2 * padding + 1, (n, 2), generator=stream)
+        shift = torch.randint(0, 2 * _PADDING + 1, (n, 2), generator=stream)
         flip = torch.rand(n, generator=stream) < 0.5
-        return cls(shift.to(device), flip.to(device), padding)
+        return cls(shift.to(device), flip.to(device))
 
     def __call__(
         self, images: Shaped[Tensor, "b c h w"], index: Int64[Tensor, " b"]
     ) -> Shaped[Tensor, "b c h w"]:
         """Augment images (any type) that stand at ``index`` in the training set; all on the draws' device."""
         count, channels, height, width = images.shape
-        padded = F.pad(images, (self.padding,) * 4)
+        padded = F.pad(images, (_PADDING,) * 4)
         across = torch.arange(width, device=images.device).expand(count, width)
         across = torch.where(self.flip[index, None], across.flip(1), across) + self.shift[index, 1:]
         down = torch.arange(height, device=images.device) + self.shift[index, :1]

@@ -72,7 +72,7 @@ def read_surface(path: Path) -> trimesh.Trimesh | Float64[np.ndarray, "n 3"]:
     return read_cloud(path).points
 
 
-def check_points(points: np.ndarray, source: str, fewest: int = FEWEST_POINTS) -> None:
+def check_points(points: np.ndarray, source: str) -> None:
     """Check that points can be a surface's or a curve's.
 
     Raises:
@@ -83,8 +83,8 @@ def check_points(points: np.ndarray, source: str, fewest: int = FEWEST_POINTS) -
     bad = int(np.count_nonzero(~np.isfinite(points).all(axis=1)))
     if bad:
         raise UserError(f"{source}: {bad} of {len(points)} points are not finite: remove them first")
-    if len(points) < fewest:
-        raise UserError(f"{source}: has {len(points)} points: at least {fewest} are needed")
+    if len(points) < FEWEST_POINTS:
+        raise UserError(f"{source}: has {len(points)} points: at least {FEWEST_POINTS} are needed")
     require_measurable(points, source)
     extent = np.abs(points).max()
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)

@@ -13,6 +13,9 @@ from nls.levelset import Field, project
 
 Polyline = Float[np.ndarray, "n 3"]
 
+# Even samples of each of two curves that are compared.
+_SAMPLES = 10_000
+
 # Kuhn's subdivision: six tetrahedra along the paths from a cube's first corner to its last. Neighbouring cubes
 # agree on the triangles that they share.
 _TETRAHEDRA = np.array(
@@ -24,9 +27,7 @@ _TETRAHEDRA = np.array(
 _TRIANGLES = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
 
 
-def extract_curves(
-    field: Field, grid: Grid, device: torch.device | str = "cpu", tolerance: float = 1e-6
-) -> list[Polyline]:
+def extract_curves(field: Field, grid: Grid, device: torch.device | str = "cpu") -> list[Polyline]:
     """Return the curves ``{F_1 = F_2 = 0}`` of a field of two outputs, longest first.
 
     Both outputs are interpolated on the tetrahedra of a grid; on a triangle they vanish together in at most
@@ -46,7 +47,7 @@ def extract_curves(
             "train for more steps, or check the points"
         )
     on_grid = torch.as_tensor(points, dtype=torch.float32, device=device)
-    moved = project(field, on_grid, tolerance=tolerance)
+    moved = project(field, on_grid, tolerance=1e-6)
     near = (moved.points - on_grid).norm(dim=1, keepdim=True) < grid.spacing
     exact = torch.where(near, moved.points, on_grid).double().cpu().numpy()
     return sorted((exact[chain] for chain in _chains(segments, len(exact))), key=length, reverse=True)
@@ -65,7 +66,7 @@ def resample(curve: Polyline, points: int) -> Polyline:
     return np.stack([np.interp(wanted, place, curve[:, axis]) for axis in range(3)], axis=1)
 
 
-def curve_metrics(curves: list[Polyline], truth: Polyline, points: int = 10_000) -> dict[str, float]:
+def curve_metrics(curves: list[Polyline], truth: Polyline) -> dict[str, float]:
     """Compare polylines with the true curve by even samples of both, in the units of the input.
 
     Returns:
@@ -73,9 +74,9 @@ def curve_metrics(curves: list[Polyline], truth: Polyline, points: int = 10_000)
         ``hausdorff``.
     """
     lengths = np.array([length(curve) for curve in curves])
-    shares = np.maximum(2, np.round(points * lengths / lengths.sum()).astype(int))
+    shares = np.maximum(2, np.round(_SAMPLES * lengths / lengths.sum()).astype(int))
     sample = np.concatenate([resample(curve, share) for curve, share in zip(curves, shares, strict=True)])
-    goal = resample(truth, points)
+    goal = resample(truth, _SAMPLES)
     onward, back = cKDTree(goal).query(sample)[0], cKDTree(sample).query(goal)[0]
     return {
         "to_truth": float(onward.mean()),

@@ -62,7 +62,7 @@ def mesh_zero_level(field: Field, grid: Grid, device: torch.device | str = "cpu"
     Raises:
         NoSurfaceError: the field has one sign on the whole grid.
     """
-    volume = sample_volume(field, grid, device).values
+    volume = sample_volume(field, grid, device)
     if not volume.min() < 0 < volume.max():
         raise NoSurfaceError(
             "the level set never crosses zero inside the grid, so there is no surface to write: "

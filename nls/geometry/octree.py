@@ -110,29 +110,15 @@ def _values(field: Field, grid: Grid, corners: Tensor, stride: int, outputs: int
     return torch.cat(parts) if len(corners) else torch.empty(0, outputs, device=corners.device)
 
 
-@dataclass(frozen=True)
-class Volume:
-    """A scalar field on a grid.
-
-    Attributes:
-        values: ``(r, r, r)``: F within a cell of every sign change, elsewhere a number with F's sign.
-        evaluations: how many points the field was evaluated at.
-    """
-
-    values: Float32[np.ndarray, "r r r"]
-    evaluations: int
-
-
-def sample_volume(field: Field, grid: Grid, device: torch.device | str = "cpu") -> Volume:
-    """Evaluate a scalar field on a grid near its zero level set, and its sign elsewhere; see :func:`descend`."""
+def sample_volume(
+    field: Field, grid: Grid, device: torch.device | str = "cpu"
+) -> Float32[np.ndarray, "r r r"]:
+    """Return F within a cell of every sign change, elsewhere a number with F's sign; see :func:`descend`."""
     levels = descend(field, grid, device)
-    coarsest = next(levels)
-    values = _spread(coarsest, grid.resolution)
-    evaluations = len(coarsest.corners)
+    values = _spread(next(levels), grid.resolution)
     for level in levels:
         _fill(values, level)
-        evaluations += len(level.corners)
-    return Volume(values, evaluations)
+    return values
 
 
 def _spread(level: Level, resolution: int) -> Float32[np.ndarray, "r r r"]:

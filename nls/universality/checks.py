@@ -33,7 +33,6 @@ def check(
     surface: Hypersurface,
     points: int = 100_000,
     resolutions: Sequence[int] = (96, 144),
-    seed: int = 0,
     walls: Walls | None = None,
 ) -> dict[str, float]:
     """Compare a network with the bounded hypersurface that it represents; equal arguments, equal numbers.
@@ -43,7 +42,6 @@ def check(
         surface: triangles in space or segments in the plane.
         points: how many points to compare signs at.
         resolutions: nodes along an axis of the grids that the level set is extracted on.
-        seed: of all random points.
         walls: of the surface's partition; found if not given.
 
     Returns:
@@ -73,7 +71,7 @@ def check(
         "components": int(components(np.array(surface.facets)).max()) + 1,
         "euler_number": surface.euler_number,
     }
-    numbers |= check_signs(network, surface, points, seed)
+    numbers |= check_signs(network, surface, points)
     numbers |= _zeros(network, surface, facets, walls or find_walls(partition(surface)))
     for resolution in resolutions:
         count, euler = _counted(*extract(network, surface, resolution, _BLUR))
@@ -82,11 +80,9 @@ def check(
     return numbers
 
 
-def check_signs(
-    network: ReLUNetwork, surface: Hypersurface, points: int = 100_000, seed: int = 0
-) -> dict[str, float]:
+def check_signs(network: ReLUNetwork, surface: Hypersurface, points: int = 100_000) -> dict[str, float]:
     """The part of ``check`` that needs no partition: errors on the hypersurface, and signs elsewhere."""
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     facets = surface.vertices[np.array(surface.facets)]
     on_edges = _on_simplices(generator, _edges(facets), 10_000)
     on_facets = _on_simplices(generator, facets, 10_000)
@@ -245,7 +241,7 @@ def extract(
         return network((torch.from_numpy(centre) + radius * points.double()).to(network.dtype)) / radius
 
     if surface.dimension == 3:
-        volume = gaussian_filter(sample_volume(field, Grid(resolution, _MARGIN)).values, blur)
+        volume = gaussian_filter(sample_volume(field, Grid(resolution, _MARGIN)), blur)
         if not volume.min() < 0 < volume.max():
             return np.empty((0, 3)), np.empty((0, 3), dtype=int)
         nodes, simplices, _, _ = marching_cubes(volume, 0.0, gradient_direction="ascent")

@@ -37,7 +37,7 @@ def save_network(network: ReLUNetwork, path: Path, notes: Mapping[str, str] | No
         save_file(tensors, temporary, metadata=header)
 
 
-def load_network(path: Path, device: torch.device | str = "cpu") -> ReLUNetwork:
+def load_network(path: Path) -> ReLUNetwork:
     """Read a network that ``save_network`` wrote.
 
     Raises:
@@ -62,7 +62,7 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> ReLUNetwork:
             width = len(bias)
     except (KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is damaged ({first_line(error)}); write it anew") from error
-    return ReLUNetwork(layers).to(device)
+    return ReLUNetwork(layers)
 
 
 def export_onnx(network: ReLUNetwork, path: Path) -> None:

@@ -58,8 +58,7 @@ def test_few_nodes_are_evaluated():
         asked += len(points)
         return sphere(points)
 
-    volume = sample_volume(counted, Grid(256))
-    assert volume.evaluations == asked
+    sample_volume(counted, Grid(256))
     assert asked * 8 < 256**3
 
 
