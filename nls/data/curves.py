@@ -79,11 +79,7 @@ def load_curves(root: Path) -> list[Curve]:
         UserError: they were not fetched, or are damaged.
     """
     folder = root / "curves"
-    receipt = store.read_receipt(folder)
-    if receipt is None:
-        raise UserError(
-            f"dataset curves is not complete in {root}: run `nls data fetch curves --root {root}`"
-        )
+    receipt = store.require_receipt(folder)
     store.require_intact(folder, receipt)
     curves = []
     for name in receipt["curves"]:

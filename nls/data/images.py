@@ -82,17 +82,14 @@ def load_images(name_or_path: str, root: Path) -> ImageDataset:
         raise UserError(
             f"unknown dataset {name_or_path!r}: take one of {', '.join(IMAGE_SETS)} or a path to an .npz file"
         )
-    receipt = store.read_receipt(root / name_or_path)
-    if receipt is None and name_or_path == "digits":
+    folder = root / name_or_path
+    if name_or_path == "digits" and store.read_receipt(folder) is None:
         train, test = digits()
         prints = {"train": fingerprint(train), "test": fingerprint(test)}
         return ImageDataset("digits", train, test, 10, prints)
-    if receipt is None:
-        raise UserError(
-            f"dataset {name_or_path} is not complete in {root}: run `nls data fetch {name_or_path} --root {root}`"
-        )
-    store.require_intact(root / name_or_path, receipt)
-    return _open(root / name_or_path, name_or_path, receipt)
+    receipt = store.require_receipt(folder)
+    store.require_intact(folder, receipt)
+    return _open(folder, name_or_path, receipt)
 
 
 def write_images(folder: Path, name: str, train: Split, test: Split) -> dict[str, Any]:

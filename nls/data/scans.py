@@ -30,11 +30,7 @@ def load_scans(root: Path, name: str, numbers: Sequence[int] | None = None) -> l
     if name not in SCANS:
         raise UserError(f"unknown set of scans {name!r}: take one of {', '.join(SCANS)}")
     folder = root / name
-    receipt = store.read_receipt(folder)
-    if receipt is None:
-        raise UserError(
-            f"dataset {name} is not complete in {root}: run `nls data fetch {name} --root {root}`"
-        )
+    receipt = store.require_receipt(folder)
     found = map(scan_number, sorted(scan_path(folder, 0).parent.glob("tr_scan_*.ply")))
     there = [number for number in found if number is not None]
     unknown = [number for number in numbers or () if number not in there]

@@ -39,6 +39,21 @@ def read_receipt(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+def require_receipt(folder: Path) -> dict[str, Any]:
+    """Return the receipt of a dataset folder, see :func:`read_receipt`.
+
+    Raises:
+        UserError: there is none, or a listed file is missing or resized.
+    """
+    receipt = read_receipt(folder)
+    if receipt is None:
+        name, root = folder.name, folder.parent
+        raise UserError(
+            f"dataset {name} is not complete in {root}: run `nls data fetch {name} --root {root}`"
+        )
+    return receipt
+
+
 def require_intact(folder: Path, receipt: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
     """Compare the files that are to be read, or all, with the receipt's checksums; once a process.
 
