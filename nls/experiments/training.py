@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
+import numpy as np
 import torch
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from torch import Tensor, nn
@@ -152,6 +153,7 @@ def train(
     Raises:
         UserError: the part of the training set is not larger than ``held_out`` and a batch, or see
             :func:`output_layer`.
+        RunError: a loss is not finite.
     """
     device = run.device
     torch.manual_seed(stream_seed(seed, "network"))
@@ -160,13 +162,7 @@ def train(
         if parameter.dim() == 4:
             parameter.data = channels_last(parameter.data)
     optimizer = _optimizer(network, training)
-    rows = numpy_stream(seed, "subset").permutation(len(data.train.labels))[: training.train_images]
-    kept_out, rows = rows[: training.held_out], rows[training.held_out :]
-    if len(rows) < training.batch_size:
-        raise UserError(
-            f"{len(rows)} images are left to train on, fewer than a batch of {training.batch_size}: take more "
-            "train_images, a smaller batch_size, or fewer held_out"
-        )
+    rows, kept_out = _divided(data.train, training, seed)
     images, labels = images_of(data.train, rows, device)
     batches = len(images) // training.batch_size
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, training, batches))
@@ -212,9 +208,10 @@ def train(
         schedule.step()
         kept.step(step)
         if len(unseen) == LOOK or batch + 1 == batches:
-            for number, value in enumerate(_values(unseen), step + 1 - len(unseen)):
-                total += require_finite(value, step=number)
-            run.progress.show(loss=value)
+            losses = _values(unseen)
+            for number, loss in enumerate(losses, step + 1 - len(losses)):
+                total += require_finite(loss, step=number)
+            run.progress.show(loss=losses[-1])
             unseen.clear()
         if batch + 1 == batches:
             figures = robustness(network, points, labels[chosen], eps, seed)
@@ -236,6 +233,22 @@ def train(
             run.note(note)
     run.save_weights(result.state_dict())
     return Trained(result, kept.held_out(), partial(_state, training.epochs * batches, 0.0, [], parts))
+
+
+def _divided(split: Split, training: Training, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the images to train on, and of those that are held out.
+
+    Raises:
+        UserError: those to train on do not fill a batch.
+    """
+    rows = numpy_stream(seed, "subset").permutation(len(split.labels))[: training.train_images]
+    held_out, rows = rows[: training.held_out], rows[training.held_out :]
+    if len(rows) < training.batch_size:
+        raise UserError(
+            f"{len(rows)} images are left to train on, fewer than a batch of {training.batch_size}: take more "
+            "train_images, a smaller batch_size, or fewer held_out"
+        )
+    return rows, held_out
 
 
 def _state(step: int, total: float, unseen: list[Tensor], parts: Mapping[str, Part]) -> dict[str, Any]:
