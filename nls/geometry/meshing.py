@@ -22,7 +22,7 @@ class Topology:
     """What kind of surface a mesh is.
 
     Attributes:
-        components: connected pieces.
+        components: connected pieces; a vertex without a face is none.
         watertight: whether every edge has exactly two faces.
         euler: vertices − edges + faces: 2 for each sphere-like piece.
         boundary_edges: edges with one face.
@@ -48,7 +48,7 @@ def topology(mesh: trimesh.Trimesh) -> Topology:
     """Count the pieces of a mesh and tell whether it is closed."""
     _, faces_of_edge = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
     return Topology(
-        int(mesh.body_count),
+        int(mesh.body_count - np.count_nonzero(~mesh.referenced_vertices)),
         bool(mesh.is_watertight),
         int(mesh.euler_number),
         int(np.count_nonzero(faces_of_edge == 1)),
