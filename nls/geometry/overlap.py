@@ -15,7 +15,10 @@ _TURN = trimesh.transformations.rotation_matrix(1.0, [1.0, 2.0, 3.0])[:3, :3]
 def intersection_over_union(first: trimesh.Trimesh, second: trimesh.Trimesh) -> float:
     """Return |A ∩ B| / |A ∪ B| of the solids A and B inside two closed meshes; 0 where both are empty.
 
-    Cells of a grid are counted by whether their centre is inside (VTK's scan conversion of polygons).
+    Cells of a grid are counted by whether their centre is inside (VTK's scan conversion of polygons). Inside is
+    counted by parity: a part of space that a surface encloses twice is outside. So a mesh that runs through itself
+    scores lower: two unit spheres, their centres 0.3 apart, in one mesh have 0.183 against one of them, their union
+    0.817.
     """
     corners = [np.asarray(mesh.vertices, dtype=np.float64) @ _TURN.T for mesh in (first, second)]
     low = np.minimum(*(vertices.min(axis=0) for vertices in corners))
