@@ -32,11 +32,11 @@ class DistanceInLinf(BoxSearch):
 
     The second is Eq. 12 with three changes. A sample of the boundary moves by the least step in L∞,
     ``p(θ) = p − sign(g) φ(p; θ) / ‖g‖₁`` with ``g = D_xφ(p)``, not along the normal: so the distance is that of the
-    attack, and its derivative ``−D_θφ / ‖g‖₁`` is exact for it. The distance is the length itself instead of one
-    axis, and ε' lies beyond ε. And every sample has a p: where φ changes its sign on the way from x to x', the root
-    on that way, which is not the nearest boundary point but as near as the search has come; elsewhere x' itself, a
-    sample of the level set that it lies on, whose distance to the boundary the same formula gives to first order,
-    ``d = ‖x' − x‖∞ + φ(x') / ‖g‖₁``.
+    attack, and its derivative ``−D_θφ / ‖g‖₁`` is exact for it away from the walls of the box [0, 1]; pixels held by
+    a wall are counted as free. The distance is the length itself instead of one axis, and ε' lies beyond ε. And every
+    sample has a p: where φ changes its sign on the way from x to x', the root on that way, which is not the nearest
+    boundary point but as near as the search has come; elsewhere x' itself, a sample of the level set that it lies on,
+    whose distance to the boundary the same formula gives to first order, ``d = ‖x' − x‖∞ + φ(x') / ‖g‖₁``.
 
     A network cannot lower the second term by steeper logits, which is all that the first one asks for where it is
     nearly met; and the first one holds where a linearisation says nothing.

@@ -20,8 +20,8 @@ class DyART:
 
     R is the L∞ distance to the soft boundary ``φ = f_y − log(Σ_{k≠y} exp(T f_k))/T = 0``. With x̂ the nearest
     boundary point, ``D_θR = D_θφ(x̂) / ‖D_xφ(x̂)‖₁``: the boundary's own speed, which is what the sample network of
-    Eq. 8 gives in L∞. So the term's gradient is that of ``−w φ(x̂; θ)`` with the fixed weight
-    ``w = exp(−α R)/‖D_xφ(x̂)‖₁``.
+    Eq. 8 gives in L∞. This holds away from the walls of the box [0, 1]; pixels held by a wall are counted as free. So
+    the term's gradient is that of ``−w φ(x̂; θ)`` with the fixed weight ``w = exp(−α R)/‖D_xφ(x̂)‖₁``.
 
     x̂ is searched by FAB on the network in evaluation mode. As in the release, it counts if φ is close to 0 there
     and if D_xφ opposes the step in nine tenths of the coordinates that have moved most, as at a nearest point.
