@@ -120,7 +120,7 @@ def transfer_tables(runs: Sequence[RunRecord]) -> dict[Group, pd.DataFrame]:
     return {
         group: pd.DataFrame.from_dict(
             {
-                source: {target: _rounded(values) for target, values in row.items()}
+                source: {target: spread(values) for target, values in row.items()}
                 for source, row in table.items()
                 if row
             },
@@ -128,8 +128,3 @@ def transfer_tables(runs: Sequence[RunRecord]) -> dict[Group, pd.DataFrame]:
         ).rename_axis("points of")
         for group, table in found.items()
     }
-
-
-def _rounded(values: Sequence[float]) -> Spread | float:
-    cell = spread(values)
-    return cell if isinstance(cell, Spread) else round(cell, 2)

@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
+from nls.reporting.surface_measures import mean_columns
 
-# Name in the table, name in the metrics, factor.
 _MEASURES = (
-    ("Chamfer L2 ×10³", "chamfer_l2", 1e3),
-    ("Hausdorff 95% ×10³", "hausdorff_95", 1e3),
-    ("F-score", "f_score", 1.0),
-    ("IoU", "iou", 1.0),
-    ("hands ×10³", "hands", 1e3),
-    ("fingers apart", "separate_fingers", 1.0),
-    ("watertight", "watertight", 1.0),
-    ("components", "components", 1.0),
-    ("Euler number", "euler", 1.0),
+    "chamfer_l2",
+    "hausdorff_95",
+    "f_score",
+    "iou",
+    "hands",
+    "separate_fingers",
+    "watertight",
+    "components",
+    "euler",
 )
 _SIZE = (300, 560)
 
@@ -45,10 +45,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
             "from": "here" if (condition, name) in mine else "reference",
             "runs": len(runs),
         }
-        for title, key, factor in _MEASURES:
-            values = [run.metrics[key] for run in runs if run.metrics is not None and key in run.metrics]
-            line[title] = round(factor * float(np.mean(values)), 3) if len(values) == len(runs) else None
-        lines.append(line)
+        lines.append(line | mean_columns(runs, _MEASURES))
     notes = [
         "Conditions are those of nls.data.scanner.CONDITIONS; only methods that use normals are given wrong ones."
     ]

@@ -33,9 +33,9 @@ def with_whole_counts(frame: pd.DataFrame, *beginnings: str) -> pd.DataFrame:
 
 
 def spread(values: Sequence[float]) -> Spread | float:
-    """Return the mean of the values with their deviation; one value stays a number."""
+    """Return the mean of the values with their deviation; one value stays a number, to the places of a spread."""
     if len(values) == 1:
-        return values[0]
+        return round(values[0], 2)
     return Spread(float(np.mean(values)), float(np.std(values, ddof=1)))
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 from nls.reporting.claims import OURS, TABLE2, find_claim
 from nls.reporting.differences import Compared, claim_notes, difference_line, how_to_read
 from nls.reporting.runs import Evidence, RunRecord, missing_notes, scan_name
-from nls.reporting.statistics import paired_difference, spread, with_whole_counts
+from nls.reporting.statistics import Spread, paired_difference, spread, with_whole_counts
+from nls.reporting.surface_measures import mean_columns, values_of
 
 # Chamfer L1 and L2, mean and standard deviation over ten scans of FAUST, ×10³.
 PAPER: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -29,26 +30,26 @@ STILL_FALLING = 0.05
 # The column that says which runs the columns behind it are of.
 SOURCE = "further figures of"
 
-# Further columns of one source: name in the table, name in the metrics, factor.
+# Further columns of one source.
 _FURTHER = (
-    ("from scan ×10³", "from_scan", 1e3),
-    ("hands ×10³", "hands", 1e3),
-    ("face ×10³", "face", 1e3),
-    ("fingers apart", "separate_fingers", 1.0),
-    ("to truth ×10³", "to_truth_l2", 1e3),
-    ("from truth ×10³", "from_truth_l2", 1e3),
-    ("Hausdorff 95% ×10³", "hausdorff_95", 1e3),
-    ("Hausdorff ×10³", "hausdorff", 1e3),
-    ("normals", "normal_consistency", 1.0),
-    ("F-score", "f_score", 1.0),
-    ("IoU", "iou", 1.0),
-    ("watertight", "watertight", 1.0),
-    ("components", "components", 1.0),
-    ("Euler number", "euler", 1.0),
-    ("boundary edges", "boundary_edges", 1.0),
-    ("non-manifold edges", "nonmanifold_edges", 1.0),
-    ("floor L1 ×10³", "floor_l1", 1e3),
-    ("floor L2 ×10³", "floor_l2", 1e3),
+    "from_scan",
+    "hands",
+    "face",
+    "separate_fingers",
+    "to_truth_l2",
+    "from_truth_l2",
+    "hausdorff_95",
+    "hausdorff",
+    "normal_consistency",
+    "f_score",
+    "iou",
+    "watertight",
+    "components",
+    "euler",
+    "boundary_edges",
+    "nonmanifold_edges",
+    "floor_l1",
+    "floor_l2",
 )
 
 
@@ -69,9 +70,9 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         line: dict[str, Any] = {"method": name}
         for column, norm in enumerate(("l1", "l2")):
             title = f"Chamfer {norm.upper()} ×10³"
-            line[f"{title} (paper)"] = _spread(*PAPER[name][column]) if name in PAPER else None
+            line[f"{title} (paper)"] = Spread(*PAPER[name][column]) if name in PAPER else None
             for source, runs in (("reference", kept.get(name)), ("here", mine.get(name))):
-                line[f"{title} ({source})"] = _mean_and_spread(runs, f"chamfer_{norm}") if runs else None
+                line[f"{title} ({source})"] = _over_scans(runs, f"chamfer_{norm}") if runs else None
                 if several:
                     line[f"{title} over seeds ({source})"] = (
                         _over_seeds(runs, f"chamfer_{norm}") if runs else None
@@ -83,10 +84,7 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         shown = mine.get(name) or kept.get(name)
         if shown:
             line[SOURCE] = "here" if mine.get(name) else "reference"
-            for title, key, factor in _FURTHER:
-                values = _values(shown, key)
-                # A mean over the runs in which a measure happens to be defined would flatter the method.
-                line[title] = round(factor * float(np.mean(values)), 3) if len(values) == len(shown) else None
+            line |= mean_columns(shown, _FURTHER)
             seconds = [time for run in shown if (time := _training_seconds(run)) is not None]
             line["seconds of training"] = (
                 round(float(np.mean(seconds)), 1) if len(seconds) == len(shown) else None
@@ -194,28 +192,19 @@ def _by_scan(runs: Sequence[RunRecord], key: str) -> dict[str, float]:
     return {scan: float(np.mean(values)) for scan, values in scans.items()}
 
 
-def _over_seeds(runs: Sequence[RunRecord], key: str) -> str | None:
+def _over_scans(runs: Sequence[RunRecord], key: str) -> Spread | float | None:
+    """Return the mean over scans and its deviation, ×10³; None where the truth of no scan is known."""
+    values = [1e3 * value for value in _by_scan(runs, key).values()]
+    return spread(values) if values else None
+
+
+def _over_seeds(runs: Sequence[RunRecord], key: str) -> Spread | float | None:
     """Return the mean over the scans that every seed has, and its deviation from seed to seed; None for one seed."""
     by_seed = [_by_scan([run for run in runs if run.spec["seed"] == seed], key) for seed in _seeds(runs)]
     common = set.intersection(*(set(found) for found in by_seed))
     if len(by_seed) < 2 or not common:
         return None
-    return str(spread([1e3 * float(np.mean([found[scan] for scan in common])) for found in by_seed]))
-
-
-def _values(runs: Sequence[RunRecord], key: str) -> list[float]:
-    return [run.metrics[key] for run in runs if run.metrics is not None and key in run.metrics]
-
-
-def _mean_and_spread(runs: Sequence[RunRecord], key: str) -> str | None:
-    values = 1e3 * np.array(list(_by_scan(runs, key).values()))
-    if not len(values):  # the truth of no scan is known
-        return None
-    return _spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None)
-
-
-def _spread(mean: float, deviation: float | None) -> str:
-    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+    return spread([1e3 * float(np.mean([found[scan] for scan in common])) for found in by_seed])
 
 
 def _notes(mine: Mapping[str, Sequence[RunRecord]], kept: Mapping[str, Sequence[RunRecord]]) -> list[str]:
@@ -246,7 +235,7 @@ def _dropped(source: str, methods: Mapping[str, Sequence[RunRecord]]) -> list[st
     """Say what every method dropped of its surfaces before they were measured."""
     notes = []
     for name, runs in methods.items():
-        counts = [int(count) for count in _values(runs, "dropped_pieces")]
+        counts = [int(count) for count in values_of(runs, "dropped_pieces")]
         if sum(counts):
             notes.append(
                 f"{source}, {name}: before measuring, {sum(counts)} pieces with less than a thousandth of their "

@@ -221,7 +221,7 @@ def test_what_is_reproduced_is_what_the_reference_holds(suite):
         name = row["method"] if pd.isna(row.get("eps_train", None)) else f"{row['method']} {row['eps_train']}"
         found = [row.get(f"{column} (reference)", row.get(column)) for column in columns]
         places = 2 if module is table1 else 3
-        cells = [one if isinstance(one, str) else f"{one:.{places}f}" for one in found]
+        cells = [f"{one:.{places}f}" if isinstance(one, float) else str(one) for one in found]
         line = f"| {' | '.join([name, *cells])} |"
         assert line in page, f"docs/reproduction.md should have the row {line}"
 

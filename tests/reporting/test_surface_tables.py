@@ -1,10 +1,12 @@
 import base64
 import gzip
+import io
 import json
 import re
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import trimesh
 import yaml
@@ -12,8 +14,10 @@ from made_up import as_reference, finish
 
 from nls.errors import UserError
 from nls.reporting import figure3, table2, table2_time
+from nls.reporting.products import TABLES, Table
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence, read_run
+from nls.reporting.statistics import Spread
 from nls.reporting.view3d import Panel, view_page
 
 matplotlib.use("Agg")
@@ -59,18 +63,51 @@ def test_means_and_spreads_beside_the_papers(tmp_path):
     put(tmp_path, "tiny", "mine", 0, 0.001)
     frame, notes = table2.table(Evidence("tiny", tmp_path))
     rows = frame.set_index("method")
-    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (paper)"] == "7.32 ± 0.46"
-    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (here)"] == "5.00 ± 1.41"
-    assert rows.loc["levelset-paper", "Chamfer L1 ×10³ (here)"] == "10.00 ± 2.83"
-    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (reference)"] == "3.00"
+    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (paper)"] == Spread(7.32, 0.46)
+    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (here)"] == Spread(
+        pytest.approx(5), pytest.approx(2**0.5)
+    )
+    assert rows.loc["levelset-paper", "Chamfer L1 ×10³ (here)"] == Spread(
+        pytest.approx(10), pytest.approx(8**0.5)
+    )
+    assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (reference)"] == 3
     assert rows.loc["levelset-paper", "scans (here)"] == 2
-    assert rows.loc["mine", "Chamfer L2 ×10³ (here)"] == "1.00"
+    assert rows.loc["mine", "Chamfer L2 ×10³ (here)"] == 1
     assert rows.loc["levelset-paper", "floor L2 ×10³"] == 4
     assert rows.loc["levelset-paper", "further figures of"] == "here"
     assert any("7 steps of 5 points, adam" in note for note in notes)
     assert any("the paper's figures are for FAUST" in note for note in notes)
     every, _ = table2.scans(Evidence("tiny", tmp_path))
     assert len(every) == 3
+    made = Table("table2", "tiny", frame, notes)
+    shown = made.text(1000)
+    for text in ("7.32 ± 0.46", "5.00 ± 1.41", " 3.00 "):
+        assert text in shown
+
+
+def test_the_figures_of_every_table_of_surfaces_are_numbers_in_csv(tmp_path):
+    for scan, l2 in enumerate((0.004, 0.006)):
+        for seed, shift in enumerate((-0.001, 0.001)):
+            put(tmp_path, "tiny", "levelset-paper", scan, l2 + shift, seed=seed)
+        put(tmp_path, "tiny", "atlasnet-25", scan, 2 * l2)
+        put(tmp_path, "reference/tiny", "levelset-paper", scan, l2)
+    as_reference(tmp_path, "tiny", "table2")
+    texts = {"method", "data", "source", "further figures of", "training", "ours", "other", "measure"}
+    texts |= {"claim", "verdict (here)", "verdict (reference)"}
+    for name in ("table2", "table2-differences", "table2-scans"):
+        made = Table(name, "tiny", *TABLES[name].make(Evidence("tiny", tmp_path)))
+        frame = pd.read_csv(io.StringIO(made.csv()))
+        words = {column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])}
+        assert words <= texts
+        if name == "table2":
+            rows = frame.set_index("method")
+            assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (paper)"] == 7.32
+            assert rows.loc["levelset-paper", "Chamfer L2 ×10³ (paper) std"] == 0.46
+            assert rows.loc["levelset-paper", "Chamfer L2 ×10³ over seeds (here) std"] == pytest.approx(
+                2**0.5
+            )
+            (row,) = (row for row in made.figures()["rows"] if row["method"] == "levelset-paper")
+            assert row["Chamfer L2 ×10³ (here) std"] == pytest.approx(2**0.5)
 
 
 def test_a_missing_run_is_named(tmp_path):
@@ -148,8 +185,8 @@ def test_scans_pair_our_method_with_the_others_and_seeds_are_averaged_first(tmp_
         put(tmp_path, "tiny", "atlasnet-25", scan, other)
     frame, notes = table2.table(Evidence("tiny", tmp_path))
     ours = frame.set_index("method").loc["levelset-paper"]
-    assert ours["Chamfer L2 ×10³ (here)"] == "5.00 ± 1.00"
-    assert ours["Chamfer L2 ×10³ over seeds (here)"] == "5.00 ± 1.41"
+    assert str(ours["Chamfer L2 ×10³ (here)"]) == "5.00 ± 1.00"
+    assert ours["Chamfer L2 ×10³ over seeds (here)"] == Spread(pytest.approx(5), pytest.approx(2**0.5))
     assert (ours["scans (here)"], ours["seeds (here)"]) == (3, 2)
     claims = [
         note for note in notes if note.startswith("claim: levelset-paper below atlasnet-25, Chamfer L2")
