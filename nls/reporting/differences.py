@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nls.reporting.cells import signed
 from nls.reporting.claims import Claim
 from nls.reporting.statistics import Difference
 
@@ -87,7 +88,7 @@ def _claim_note(table: str, compared: Compared) -> str:
         for source in ("here", "reference")
         if (found := compared.found.get(source)) is not None
     ]
-    paper = "" if compared.paper is None else f"; the paper has {_signed(compared.paper)}"
+    paper = "" if compared.paper is None else f"; the paper has {signed(compared.paper)}"
     place = "".join(f"{part}, " for part in compared.place.values())
     return (
         f"claim: {place}{compared.ours} {claim.relation} {compared.other}, {compared.measure}: "
@@ -98,12 +99,6 @@ def _claim_note(table: str, compared: Compared) -> str:
 def _told(table: str, found: Difference) -> str:
     counted = f"{found.pairs} {_PAIRED[table]}" + ("s" if found.pairs > 1 else "")
     if found.interval is None:
-        return f"{_signed(found.mean)}{_UNITS[table]}, {counted}"
+        return f"{signed(found.mean)}{_UNITS[table]}, {counted}"
     low, high = found.interval
-    return f"{_signed(found.mean)}{_UNITS[table]}, {_signed(low)} to {_signed(high)}, {counted}"
-
-
-def _signed(value: float) -> str:
-    """Return a number with its sign, a true minus; 0.00 has none."""
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", "−")
+    return f"{signed(found.mean)}{_UNITS[table]}, {signed(low)} to {signed(high)}, {counted}"

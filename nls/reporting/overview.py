@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from nls.reporting.cells import signed
+from nls.reporting.products import deviations_joined
 from nls.reporting.runs import Evidence
 
 # Tables whose columns carry their source in brackets, and how far a figure may be from the paper's without differing:
@@ -40,6 +42,7 @@ def overview(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> tuple[pd
 def _figures(evidence: Evidence, frame: pd.DataFrame | None, name: str) -> Iterator[dict[str, Any]]:
     if frame is None:
         return
+    frame = deviations_joined(frame)
     found = [match for column in frame.columns if (match := _SOURCED.match(column))]
     measures = dict.fromkeys(match["measure"] for match in found if match["source"] == "paper")
     measures.pop("eps", None)  # of the attack: no figure
@@ -49,7 +52,10 @@ def _figures(evidence: Evidence, frame: pd.DataFrame | None, name: str) -> Itera
     for row in frame.to_dict("records"):
         label = " ".join(row[column] for column in _NAMES if row.get(column))
         for measure in measures:
-            cells = {source: _cell(row, f"{measure} ({source})") for source in ("paper", "reference", "here")}
+            cells = {
+                source: _two_places(row.get(f"{measure} ({source})", ""))
+                for source in ("paper", "reference", "here")
+            }
             source = "here" if cells["here"] else "reference"
             if cells["paper"] and cells[source]:
                 if source in elsewhere:
@@ -69,28 +75,27 @@ def _claims(frame: pd.DataFrame | None, name: str) -> Iterator[dict[str, Any]]:
             verdict = row.get("verdict (here)") or row.get("verdict (reference)")
             yield {
                 "figure": f"{_title(name)}: {place}{row['ours']} {relation} {row['other']}, {row['measure']}",
-                "paper": _signed(row.get("difference (paper)", "")),
+                "paper": _difference(row.get("difference (paper)", "")),
                 "reference": _told(row, "reference"),
                 "here": _told(row, "here"),
                 "agrees": verdict,
             }
 
 
-def _cell(row: Mapping[Any, str], column: str) -> str:
-    """Return a figure, with its deviation where the CSV has one in a column of its own."""
-    value, deviation = row.get(column, ""), row.get(f"{column} std", "")
-    return f"{float(value):.2f} ± {float(deviation):.2f}" if value and deviation else value
+def _two_places(text: str) -> str:
+    """Return a figure with the places that one with a deviation has."""
+    return f"{float(text):.2f}" if text and "±" not in text else text
 
 
 def _told(row: Mapping[Any, str], source: str) -> str:
     """Return a difference, with its interval where there is one."""
     low, high = (row.get(f"95% {end} ({source})", "") for end in ("low", "high"))
-    mean = _signed(row.get(f"difference ({source})", ""))
-    return f"{mean} ({_signed(low)} to {_signed(high)})" if low and high else mean
+    mean = _difference(row.get(f"difference ({source})", ""))
+    return f"{mean} ({_difference(low)} to {_difference(high)})" if low and high else mean
 
 
-def _signed(text: str) -> str:
-    return f"{float(text):+.2f}".replace("-", "−") if text else ""
+def _difference(text: str) -> str:
+    return signed(float(text)) if text else ""
 
 
 def _agrees(paper: str, ours: str, room: float) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -122,7 +122,7 @@ class Table:
         """Return the table and its notes for a terminal of ``width`` columns."""
         from nls.reporting.terminal import terminal_text
 
-        return terminal_text(self._shown.map(_cell), self.notes, width)
+        return terminal_text(self._shown, self.notes, width)
 
     def figures(self) -> dict[str, Any]:
         """Return rows and notes for JSON; a missing cell is None."""
@@ -131,7 +131,13 @@ class Table:
 
     @property
     def _shown(self) -> pd.DataFrame:
-        return self.frame.astype(object).where(self.frame.notna(), "")
+        """The table as texts."""
+        import pandas as pd
+
+        from nls.reporting.cells import column_texts
+
+        filled = self.frame.astype(object).where(self.frame.notna(), "")
+        return pd.DataFrame({name: column_texts(column.tolist()) for name, column in filled.items()})
 
 
 def make_table(name: str, suite: str) -> Table:
@@ -213,44 +219,50 @@ def table_from_csv(text: str) -> pd.DataFrame:
     )
 
 
+def deviations_joined(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of :func:`table_from_csv` with each deviation behind its mean again: ``23.56 ± 2.91``."""
+    from nls.reporting.cells import column_texts
+    from nls.reporting.statistics import Spread
+
+    def cell(mean: str, deviation: str) -> Spread | float | str:
+        if mean and deviation:
+            return Spread(float(mean), float(deviation))
+        return float(mean) if mean else ""
+
+    joined = table.copy()
+    for name, deviations in ((name, f"{name} std") for name in table.columns):
+        if deviations in table.columns:
+            joined[name] = column_texts(list(map(cell, table[name], joined.pop(deviations))))
+    return joined
+
+
 def markdown(frame: pd.DataFrame) -> str:
-    """Return the frame as a Markdown table."""
+    """Return a table of texts in Markdown."""
     rows = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
-    rows += [
-        [one_line(_cell(value)).replace("|", r"\|") for value in row] for row in frame.itertuples(index=False)
-    ]
+    rows += [[one_line(cell).replace("|", r"\|") for cell in row] for row in frame.itertuples(index=False)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _latex(frame: pd.DataFrame, notes: list[str]) -> str:
-    """Return a booktabs table, columns of numbers to the right; the notes are comments above it."""
-    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    columns = "".join("r" if _numeric(column) else "l" for column in zip(*cells, strict=True))
+    """Return a booktabs table of texts, columns of numbers to the right; the notes are comments above it."""
+    from nls.reporting.cells import is_number
+
+    columns = "".join("r" if all(map(is_number, column)) else "l" for _, column in frame.items())
     lines = [
         *(f"% {one_line(note)}" for note in notes),
         "% needs \\usepackage{booktabs}",
         f"\\begin{{tabular}}{{{columns or 'l'}}}",
         r"\toprule",
         *([_latex_row(map(str, frame.columns)), r"\midrule"] if len(frame.columns) else []),
-        *map(_latex_row, cells),
+        *map(_latex_row, frame.itertuples(index=False)),
         r"\bottomrule",
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _numeric(cells: Sequence[str]) -> bool:
-    return all(cell == "" or cell.lstrip("−-+")[:1].isdigit() for cell in cells)
-
-
 def _latex_row(cells: Iterable[str]) -> str:
     return " & ".join(map(_escape, cells)) + r" \\"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.4g}"
-    return str(value)
 
 
 # What LaTeX takes for a command, and signs that its fonts for text lack.

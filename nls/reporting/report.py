@@ -25,6 +25,7 @@ from nls.reporting.products import (
     TABLES,
     FigureProduct,
     TableProduct,
+    deviations_joined,
     experiment_of,
     table_from_csv,
 )
@@ -198,7 +199,8 @@ def _table(path: Path, table: pd.DataFrame | str) -> str:
         return f"<p>The table's files cannot be read ({html.escape(table)}); run nls table {path.stem} again.</p>"
     rows = "<p>No run is complete.</p>"
     if len(table.columns):
-        rows = _rows(table.map(_short).apply(_aligned), _title(path.stem)) + _copies(path)
+        shown = deviations_joined(table).map(_short).apply(_aligned)
+        rows = _rows(shown, _title(path.stem)) + _copies(path)
     lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     return rows + _listed([line[2:] for line in lines if line.startswith("- ")])
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from nls.reporting.cells import is_number
+
 _GAP = "  "
 # Lines of a column's head: its name, and the source below.
 _HEADS = 2
@@ -59,7 +61,7 @@ def _lines_of(name: str, cells: Sequence[str]) -> list[str]:
     title, _, source = name.partition(" (")
     head = [title, source.removesuffix(")")]
     width = max(_width(text) for text in (*head, *cells))
-    right = all(text == "" or text.lstrip("−-+")[:1].isdigit() for text in cells)
+    right = all(map(is_number, cells))
     padded = [_padded(text, width, right) for text in (*head, *cells)]
     return [*padded[:_HEADS], "─" * width, *padded[_HEADS:]]
 

@@ -20,11 +20,11 @@ from nls.reporting.report import write_report
 from nls.reporting.view3d import Panel, view_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-TABLE = """method,clean (paper),clean (reference),clean (here),pgd-xent (paper),pgd-xent (here),pgd-xent (here) std
-ours,99.35,99.00,98.90,97.35,90.00,
-madry,98.53,,98.40 ± 0.20,96.01,94.5,1.75
-trades,,,9.50,,,0.123456789
-"""
+TABLE = """method,clean (paper),clean (reference),clean (here),clean (here) std,pgd-xent (paper),pgd-xent (here),pgd-xent (here) std,min (here),loss
+ours,99.35,99.00,98.9,,97.35,90.00,,90.00,
+madry,98.53,,98.4,0.2000001,96.01,94.5,1.75,94.7,
+trades,,,9.5,,,,,,0.123456789
+"""  # noqa: E501
 DIFFERENCES = """dataset,network,ours,other,measure,difference (paper),difference (here),95% low (here),95% high (here),claim,verdict (here)
 mnist,convnet,ours,madry,pgd-xent,1.34,2.00,-1.00,5.00,ours above,undecided
 mnist,convnet,ours,trades,pgd-xent,0.77,2.00,1.00,3.00,ours above,reproduced
@@ -177,10 +177,15 @@ def test_an_experiment_says_how_it_was_made(page):
 
 def test_a_column_of_numbers_has_equal_places(page):
     text = page.read_text()
-    assert (
-        "<td>94.50</td>" in text
-    )  # beside 90.00; the other columns have cells with a deviation, or long numbers
-    assert "94.50" not in text.split('id="table1-csv"')[1].split("</pre>")[0]
+    assert "<td>94.70</td>" in text  # beside 90.00
+    assert "94.70" not in text.split('id="table1-csv"')[1].split("</pre>")[0]
+
+
+def test_a_mean_stands_with_its_deviation_in_one_cell(page):
+    section = re.search(r'<section id="table1">(.*?)</section>', page.read_text(), re.DOTALL)[1]
+    for cell in ("98.90", "98.40 ± 0.20", "9.50", "90.00", "94.50 ± 1.75"):
+        assert f"<td>{cell}</td>" in section
+    assert "<th>clean (here) std</th>" not in section
 
 
 @pytest.mark.parametrize("name", ["report.html", "figure3.html"])
