@@ -14,6 +14,7 @@ from nls.engine.settings import run_name, without_seed
 from nls.engine.user_code import short_name
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import Spread, spread
+from nls.reporting.style import missing_figure
 
 NOTE = (
     "Rows: the network that the points were made on. Columns: the network that they were tried on; its accuracy"
@@ -49,7 +50,9 @@ def figure(evidence: Evidence) -> Figure:
     """
     records, source = evidence.drawn("blackbox")
     frames = transfer_tables(records)
-    rows = max(-(-len(frames) // 2), 1)
+    if not frames:
+        return missing_figure("no complete run of the black-box attacks")
+    rows = -(-len(frames) // 2)
     picture, axes = plt.subplots(rows, 2, figsize=(12, 5 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(frames) :]:
         axis.set_axis_off()

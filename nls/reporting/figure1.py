@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from nls.reporting.runs import Evidence, RunRecord
-from nls.reporting.style import BLUE, LIGHT_BLUE, LIGHT_RED, RED
+from nls.reporting.style import BLUE, LIGHT_BLUE, LIGHT_RED, RED, say_missing
 
 PANELS = {
     "cross_entropy": "(a) cross-entropy",
@@ -32,9 +32,7 @@ def figure(evidence: Evidence) -> Figure:
         if record is None or record.metrics is None:
             axis.set_title(title.split(" {")[0])
             reason = "not in this suite" if record is None else record.missing_because
-            axis.text(
-                0.5, 0.5, f"missing:\n{reason}", ha="center", va="center", transform=axis.transAxes, wrap=True
-            )
+            say_missing(axis, str(reason))
         else:
             _draw(axis, record, title)
     return picture

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import paired_difference
-from nls.reporting.style import in_legend
+from nls.reporting.style import in_legend, missing_figure
 
 BASELINES = ("cross_entropy", "hinge")
 NAMES = {"cross_entropy": "cross-entropy", "hinge": "hinge", "geometric_svm": "geometric SVM"}
@@ -83,9 +83,11 @@ def figure(evidence: Evidence) -> Figure:
     """
     records, source = evidence.drawn("figure2")
     accuracies, details = _accuracies(records), _details(records)
-    panels = max(len(accuracies), 1)
+    if not accuracies:
+        return missing_figure("no complete run of Figure 2")
+    panels = len(accuracies)
     picture, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 3.6), squeeze=False, layout="constrained")
-    for axis, (dataset, fractions) in zip(axes[0], accuracies.items(), strict=False):
+    for axis, (dataset, fractions) in zip(axes[0], accuracies.items(), strict=True):
         losses = list(dict.fromkeys(loss for found in fractions.values() for loss in found))
         for loss in losses:
             points = [
@@ -111,8 +113,6 @@ def figure(evidence: Evidence) -> Figure:
         axis.set_xlabel("training images")
         axis.set_ylabel(f"accuracy on {_measured_on(records)} (%)")
         axis.legend()
-    if not accuracies:
-        axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
     return picture
 
 

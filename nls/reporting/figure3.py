@@ -12,6 +12,7 @@ from matplotlib.gridspec import SubplotSpec
 from nls.errors import UserError
 from nls.reporting.render import Image, View, render
 from nls.reporting.runs import Evidence, RunRecord, is_of_people, scan_name
+from nls.reporting.style import missing_figure
 from nls.reporting.view3d import Panel, view_page
 
 # Names of Table 2's methods in the figure's order: the rival, ours.
@@ -24,7 +25,7 @@ def surfaces(evidence: Evidence) -> Figure:
     """Draw the first scan: (a) a batch, (b) AtlasNet and screened Poisson, (c) ours, the truth, and (d) close-ups."""
     found = _first_scan(evidence)
     if not found:
-        return _nothing("no complete run of Table 2")
+        return missing_figure("no complete run of Table 2")
     shown = [found[name] for name in _METHODS if name in found] or list(found.values())[:1]
     any_run = shown[-1].directory
     points = _points(any_run)
@@ -61,7 +62,7 @@ def bodies(evidence: Evidence) -> Figure:
     """Draw (e): our reconstruction of every scan."""
     rows = [run for run in _complete(evidence) if run.spec["name"] == _METHODS[-1]]
     if not rows:
-        return _nothing(f"no complete run of {_METHODS[-1]} in Table 2")
+        return missing_figure(f"no complete run of {_METHODS[-1]} in Table 2")
     columns = min(5, len(rows))
     figure, axes = plt.subplots(
         -(-len(rows) // columns),
@@ -83,7 +84,7 @@ def curves(evidence: Evidence) -> Figure:
     """Draw (f) and (g): on top the two sheets that meet in the curve, below the samples and the curve."""
     runs = evidence.complete("figure3")
     if not runs:
-        return _nothing("no complete run of Figure 3")
+        return missing_figure("no complete run of Figure 3")
     figure, axes = plt.subplots(
         2, len(runs), figsize=(3.4 * len(runs), 6.8), squeeze=False, layout="constrained"
     )
@@ -179,13 +180,6 @@ def _first_scan(evidence: Evidence) -> dict[str, RunRecord]:
     """Return the runs of the first scan that has any, by method."""
     runs = _complete(evidence)
     return {run.spec["name"]: run for run in runs if run.spec["scan"] == runs[0].spec["scan"]}
-
-
-def _nothing(reason: str) -> Figure:
-    figure, axis = plt.subplots(figsize=(4, 2))
-    axis.axis("off")
-    axis.text(0.5, 0.5, f"missing: {reason}", ha="center", va="center")
-    return figure
 
 
 def _mesh(path: Path) -> trimesh.Trimesh:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
+from nls.reporting.style import missing_figure
 from nls.reporting.surface_measures import mean_columns
 
 _MEASURES = (
@@ -57,10 +58,7 @@ def figure(evidence: Evidence) -> Figure:
     runs = evidence.complete("hard_inputs")
     first = [run for run in runs if (run.spec["scan"], run.spec["seed"]) == _first(runs)]
     if not first:
-        blank, axis = plt.subplots(figsize=(4, 2))
-        axis.axis("off")
-        axis.text(0.5, 0.5, "missing: no complete run of the hard inputs", ha="center", va="center")
-        return blank
+        return missing_figure("no complete run of the hard inputs")
     rows = _by_row(first)
     conditions = list(dict.fromkeys(condition for condition, _ in rows))
     names = list(dict.fromkeys(name for _, name in rows))

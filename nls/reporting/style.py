@@ -2,6 +2,8 @@
 
 import matplotlib as mpl
 from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 # The files of a figure, each with the metadata that leaves out when and by which version it was drawn.
 FORMATS: dict[str, dict[str, str | None]] = {
@@ -19,6 +21,19 @@ SEQUENCE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 def in_legend(name: str) -> str:
     """Return a label that legends show: matplotlib leaves out one that begins with an underscore."""
     return f"\u200b{name}" if name.startswith("_") else name
+
+
+def say_missing(axis: Axes, reason: str) -> None:
+    """Write in an empty panel why nothing is drawn there."""
+    axis.set_axis_off()
+    axis.text(0.5, 0.5, f"missing: {reason}", ha="center", va="center", transform=axis.transAxes, wrap=True)
+
+
+def missing_figure(reason: str) -> Figure:
+    """Return a figure that says why there is nothing in it."""
+    picture = Figure(figsize=(4, 2))
+    say_missing(picture.subplots(), reason)
+    return picture
 
 
 def use_house_style() -> None:

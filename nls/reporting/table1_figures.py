@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nls.reporting.runs import Evidence, RunRecord
-from nls.reporting.style import SEQUENCE, in_legend
+from nls.reporting.style import SEQUENCE, in_legend, missing_figure
 from nls.reporting.table1 import Seeds, TrainedRow, by_seed, doubts_about, least_transfer
 
 # Rows beyond the colours of the house have the same colours again, with these marks.
 MARKS = ("", "o", "s", "^", "v")
+_MISSING = "no complete run of Table 1 has this"
 
 
 def every_seed(evidence: Evidence) -> Figure:
@@ -25,7 +26,9 @@ def every_seed(evidence: Evidence) -> Figure:
     black_box = evidence.reference if source else evidence.complete
     transfer = least_transfer(black_box("blackbox"))
     panels = _panels([record for record in records if not TrainedRow.of(record).is_trial])
-    sizes = [len(rows) for rows in panels.values()] or [4]
+    if not panels:
+        return missing_figure(_MISSING)
+    sizes = [len(rows) for rows in panels.values()]
     figure, axes = plt.subplots(
         len(sizes),
         1,
@@ -34,7 +37,7 @@ def every_seed(evidence: Evidence) -> Figure:
         squeeze=False,
         layout="constrained",
     )
-    for axis, (name, rows) in zip(axes[:, 0], panels.items(), strict=False):
+    for axis, (name, rows) in zip(axes[:, 0], panels.items(), strict=True):
         rows = sorted(rows, key=_mean_minimum)
         for place, seeds in enumerate(rows):
             for height, row in zip(_spread_out(place, len(seeds)), seeds.values(), strict=True):
@@ -49,7 +52,6 @@ def every_seed(evidence: Evidence) -> Figure:
     handles, names = axes[0, 0].get_legend_handles_labels()
     named = dict(zip(names, handles, strict=True))
     figure.legend(named.values(), named, fontsize="small", loc="outside upper center", ncols=3)
-    _say_if_empty(axes[0, 0], panels)
     return figure
 
 
@@ -126,9 +128,11 @@ def _draw(
 ) -> Figure:
     """Draw the lines of every row, a panel for each dataset and network; ``source`` ends the titles."""
     panels = _panels(records)
-    count = max(len(panels), 1)
+    if not panels:
+        return missing_figure(_MISSING)
+    count = len(panels)
     figure, axes = plt.subplots(1, count, figsize=(6.5 * count, 4), squeeze=False, layout="constrained")
-    for axis, (name, rows) in zip(axes[0], panels.items(), strict=False):
+    for axis, (name, rows) in zip(axes[0], panels.items(), strict=True):
         for number, seeds in enumerate(rows):
             again, color = divmod(number, len(SEQUENCE))
             lines(axis, list(seeds.values()), SEQUENCE[color], MARKS[again % len(MARKS)])
@@ -137,7 +141,6 @@ def _draw(
         room = (100 - floor) / 50
         axis.set(title=name + source, xlabel=x, ylabel=y, ylim=(floor - room, 100 + room))
         axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    _say_if_empty(axes[0, 0], panels)
     return figure
 
 
@@ -147,11 +150,6 @@ def _panels(records: Sequence[RunRecord]) -> dict[str, list[Seeds]]:
     for (dataset, network, *_), seeds in by_seed(records).items():
         panels.setdefault(f"{dataset}, {network}", []).append(seeds)
     return panels
-
-
-def _say_if_empty(axis: Axes, panels: dict[str, list[Seeds]]) -> None:
-    if not panels:
-        axis.text(0.5, 0.5, "no complete run has this", ha="center", transform=axis.transAxes)
 
 
 def _mean_minimum(seeds: Seeds) -> float:

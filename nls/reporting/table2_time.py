@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from nls.reporting.runs import Evidence, RunRecord, is_of_people, missing_notes, scan_name
-from nls.reporting.style import in_legend
+from nls.reporting.style import in_legend, missing_figure
 
 _EXPERIMENT = "table2-time"
 
@@ -48,14 +48,16 @@ def figure(evidence: Evidence) -> Figure:
     """
     records, source = evidence.drawn(_EXPERIMENT)
     runs = _with_curve(records)
+    if not runs:
+        return missing_figure("no complete run has the error against time")
     scans = sorted({run.spec["scan"] for run in runs})
     names = list(dict.fromkeys(run.spec["name"] for run in runs))
-    panels = max(len(scans), 1)
+    panels = len(scans)
     picture, axes = plt.subplots(
         1, panels, figsize=(4.8 * panels, 3.8), squeeze=False, sharey=True, layout="constrained"
     )
     named: dict[str, Line2D] = {}
-    for axis, scan in zip(axes[0], scans, strict=False):
+    for axis, scan in zip(axes[0], scans, strict=True):
         shown = [run for run in runs if run.spec["scan"] == scan]
         end = max(_curve(run)[-1][0] for run in shown)
         for run in shown:
@@ -73,11 +75,8 @@ def figure(evidence: Evidence) -> Figure:
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_minor_formatter("")
-    if runs:
-        axes[0, 0].set_ylabel(f"Chamfer distance (L2), ×10³{' m' if is_of_people(runs[0]) else ''}")
-        picture.legend(named.values(), named, fontsize=8, loc="outside upper center", ncols=3)
-    else:
-        axes[0, 0].text(0.5, 0.5, "no run is complete", ha="center", transform=axes[0, 0].transAxes)
+    axes[0, 0].set_ylabel(f"Chamfer distance (L2), ×10³{' m' if is_of_people(runs[0]) else ''}")
+    picture.legend(named.values(), named, fontsize=8, loc="outside upper center", ncols=3)
     return picture
 
 

@@ -15,7 +15,7 @@ from nls.engine.finished import read_json
 from nls.reporting.render import View, render
 from nls.reporting.runs import Evidence, RunRecord, missing_notes
 from nls.reporting.statistics import with_whole_counts
-from nls.reporting.style import BLUE, RED
+from nls.reporting.style import BLUE, RED, missing_figure
 
 
 def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
@@ -42,10 +42,12 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
 def figure(evidence: Evidence) -> Figure:
     """Draw this machine's exact zero level sets, and how networks grow with the faces of three bodies or more."""
     shown = _in_order(evidence.complete("universality"))
+    if not shown:
+        return missing_figure("no complete run of Theorem 1")
     bodies = [record for record in shown if record.spec["shape"].startswith("body-")]
     panels = len(shown) + 2 * (len(bodies) > 2)
-    columns = min(6, max(1, panels))
-    rows = -(-max(1, panels) // columns)
+    columns = min(6, panels)
+    rows = -(-panels // columns)
     picture, axes = plt.subplots(
         rows, columns, figsize=(3 * columns, 3.2 * rows), squeeze=False, layout="constrained"
     )

@@ -10,6 +10,7 @@ import pytest
 
 from nls.reporting import products
 from nls.reporting.products import FigureProduct, Table, write_figure
+from nls.reporting.runs import Evidence
 from nls.reporting.statistics import Spread
 from nls.reporting.style import in_legend
 
@@ -92,3 +93,12 @@ def test_a_figure_is_written_as_svg_pdf_and_png_with_the_same_bytes_each_time(tm
     write_figure("drawn", "s")
     assert [path.read_bytes() for path in written] == first
     assert [content[:5] for content in first] == [b"<?xml", b"%PDF-", b"\x89PNG\r"]
+
+
+@pytest.mark.parametrize("name", products.FIGURES)
+def test_a_figure_of_a_suite_without_runs_says_so(tmp_path, name):
+    axes = products.FIGURES[name].make(Evidence("empty", tmp_path)).axes
+    assert axes
+    for axis in axes:
+        assert [text.get_text()[:9] for text in axis.texts] == ["missing: "]
+        assert not axis.axison

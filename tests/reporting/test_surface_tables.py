@@ -289,7 +289,8 @@ def test_error_against_time_names_each_method_once_whatever_panel_it_is_in(tmp_p
 def test_error_against_time_without_runs_is_an_empty_table_and_a_figure_that_says_so(tmp_path):
     frame, _ = table2_time.table(Evidence("tiny", tmp_path))
     assert frame.empty
-    assert table2_time.figure(Evidence("tiny", tmp_path)).axes[0].texts[0].get_text() == "no run is complete"
+    (axis,) = table2_time.figure(Evidence("tiny", tmp_path)).axes
+    assert axis.texts[0].get_text() == "missing: no complete run has the error against time"
 
 
 def test_scans_of_ones_own_have_their_names_and_unit_and_may_lack_a_truth(tmp_path):
