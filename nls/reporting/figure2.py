@@ -1,8 +1,9 @@
 """Figure 2: accuracy against the size of the training set, and paired differences between the losses."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +20,9 @@ NAMES = {"cross_entropy": "cross-entropy", "hinge": "hinge", "geometric_svm": "g
 # The paper's order.
 _DATASETS = ("mnist", "fashion_mnist", "cifar10")
 
+# Dataset, fraction, loss: a row of the table.
+Key = tuple[str, float, str]
+
 # dataset → fraction → loss → seed → accuracy
 Accuracies = dict[str, dict[float, dict[str, dict[int, float]]]]
 
@@ -32,37 +36,13 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     rows = []
     sources = {"here": evidence.complete("figure2"), "reference": evidence.reference("figure2")}
     for source, records in sources.items():
-        accuracies = _accuracies(records)
         details = _details(records)
         trained = {_key(record): record.spec["training"] for record in records}
-        for dataset, fractions in accuracies.items():
+        for dataset, fractions in _accuracies(records).items():
             for fraction, losses in sorted(fractions.items()):
-                for loss, seeds in losses.items():
-                    values = np.array(list(seeds.values()))
-                    images, collapsed, fallback = details[dataset, fraction, loss]
-                    row = {
-                        "dataset": dataset,
-                        "fraction": fraction,
-                        "images": images,
-                        "loss": NAMES.get(loss, loss),
-                        "steps": trained[dataset, fraction, loss]["steps"],
-                        "learning rate": trained[dataset, fraction, loss]["learning_rate"],
-                        "source": source,
-                        "seeds": len(values),
-                        "mean": 100 * values.mean(),
-                        "std": 100 * values.std(ddof=1) if len(values) > 1 else None,
-                        "worst": 100 * values.min(),
-                        "collapsed": collapsed,
-                        "fallback": 100 * fallback,
-                    }
-                    for baseline in BASELINES:
-                        other = {} if loss == baseline else losses.get(baseline, {})
-                        difference = paired_difference(seeds, other, factor=100)
-                        shown = difference if difference is not None and difference.pairs > 1 else None
-                        row[f"minus {NAMES[baseline]}"] = shown and shown.mean
-                        row[f"95% low ({NAMES[baseline]})"] = shown and shown.low
-                        row[f"95% high ({NAMES[baseline]})"] = shown and shown.high
-                    rows.append(row)
+                for loss in losses:
+                    key = (dataset, fraction, loss)
+                    rows.append(_row(key, source, losses, details[key], trained[key]))
     measured_on = _measured_on([*sources["here"], *sources["reference"]])
     notes = [
         f"Accuracies, deviations and differences are percent of {measured_on}; every seed counts.",
@@ -74,6 +54,42 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
     frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
     percents = frame.columns.difference(["fraction", "learning rate"])
     return frame.round(dict.fromkeys(percents, 2)), notes + missing_notes(evidence.missing("figure2"))
+
+
+def _row(
+    key: Key,
+    source: str,
+    losses: Mapping[str, Mapping[int, float]],
+    details: tuple[int, int, float],
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the row of a loss beside the other ``losses`` of its dataset and fraction, each with its seeds."""
+    dataset, fraction, loss = key
+    images, collapsed, fallback = details
+    values = np.array(list(losses[loss].values()))
+    row = {
+        "dataset": dataset,
+        "fraction": fraction,
+        "images": images,
+        "loss": NAMES.get(loss, loss),
+        "steps": training["steps"],
+        "learning rate": training["learning_rate"],
+        "source": source,
+        "seeds": len(values),
+        "mean": 100 * values.mean(),
+        "std": 100 * values.std(ddof=1) if len(values) > 1 else None,
+        "worst": 100 * values.min(),
+        "collapsed": collapsed,
+        "fallback": 100 * fallback,
+    }
+    for baseline in BASELINES:
+        other = {} if loss == baseline else losses.get(baseline, {})
+        difference = paired_difference(losses[loss], other, factor=100)
+        shown = difference if difference is not None and difference.pairs > 1 else None
+        row[f"minus {NAMES[baseline]}"] = shown and shown.mean
+        row[f"95% low ({NAMES[baseline]})"] = shown and shown.low
+        row[f"95% high ({NAMES[baseline]})"] = shown and shown.high
+    return row
 
 
 def figure(evidence: Evidence) -> Figure:
@@ -122,7 +138,7 @@ def _measured_on(records: Iterable[RunRecord]) -> str:
     return " or ".join(sorted({named[record.spec["evaluate_on"]] for record in records}) or ["the test set"])
 
 
-def _key(record: RunRecord) -> tuple[str, float, str]:
+def _key(record: RunRecord) -> Key:
     """Return the row of the table that a run belongs to."""
     return Path(record.spec["dataset"]).stem, record.spec["fraction"], record.spec["name"]
 
@@ -140,11 +156,11 @@ def _accuracies(records: Iterable[RunRecord]) -> Accuracies:
     return {dataset: found[dataset] for dataset in [*known, *sorted(found.keys() - set(known))]}
 
 
-def _details(records: Iterable[RunRecord]) -> dict[tuple[str, float, str], tuple[int, int, float]]:
+def _details(records: Iterable[RunRecord]) -> dict[Key, tuple[int, int, float]]:
     """Return training images, collapsed seeds and the mean fallback share of each dataset, fraction and loss."""
-    collapsed: dict[tuple[str, float, str], int] = defaultdict(int)
-    shares: dict[tuple[str, float, str], list[float]] = defaultdict(list)
-    images: dict[tuple[str, float, str], int] = {}
+    collapsed: dict[Key, int] = defaultdict(int)
+    shares: dict[Key, list[float]] = defaultdict(list)
+    images: dict[Key, int] = {}
     for record in records:
         metrics = record.metrics
         assert metrics is not None

@@ -17,7 +17,7 @@ from PIL import Image
 from nls.engine.files import write_text
 from nls.engine.finished import HISTORY, LOG, METRICS, PROVENANCE, SPEC
 from nls.errors import first_line
-from nls.reporting.made import Experiment
+from nls.reporting.experiment import Experiment
 from nls.reporting.overview import counted, overview
 from nls.reporting.pages import page
 from nls.reporting.products import (

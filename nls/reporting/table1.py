@@ -149,41 +149,21 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         (*(key for key in PAPER if key[:2] in ran), *sources["here"], *sources["reference"])
     )
     keys = sorted(asked, key=_place)
+    several = any(len(seeds) > 1 for rows in sources.values() for seeds in rows.values())
     lines, doubts = [], []
     for key in keys:
-        dataset, network, method, eps = key
-        line: dict[str, Any] = {"dataset": dataset, "network": network, "method": method, "eps_train": eps}
-        found = {source: rows[key] for source, rows in sources.items() if key in rows}
-        cells = {source: _cells(seeds) for source, seeds in found.items()}
-        for source in sources:
-            line[f"images ({source})"] = _images(found[source]) if source in found else None
-        line["eps (paper)"] = PAPER_EPS[dataset] if key in PAPER else None
-        for source in sources:
-            line[f"eps ({source})"] = _eps(found[source]) if source in found else None
-        for column, name in enumerate(PAPER_COLUMNS):
-            line[f"{name} (paper)"] = PAPER[key][column] if key in PAPER else None
-            for source in sources:
-                line[f"{name} ({source})"] = cells.get(source, {}).get(name)
-        for name in (*OTHERS, HELD_OUT):
-            if name == "autoattack":
-                line[f"{name} (independent)"] = (
-                    independent.ROWS[key].autoattack if key in independent.ROWS else None
-                )
-            for source in sources:
-                line[f"{name} ({source})"] = cells.get(source, {}).get(name)
-        for source in sources:
-            seeds = found.get(source, {})
-            reasons = {seed: doubts_about(row, transfer[source]) for seed, row in seeds.items()}
-            line[f"masking ({source})"] = ("†" if any(reasons.values()) else "") if seeds else None
-            doubts += [
-                f"{dataset} {network} {row_label(key)} ({source}, seed {seed}): {'; '.join(told)}"
-                for seed, told in reasons.items()
-                if told
-            ]
-        if any(len(seeds) > 1 for rows in sources.values() for seeds in rows.values()):
-            for source in sources:
-                line[f"seeds ({source})"] = len(found[source]) if source in found else None
-        lines.append(line)
+        found = {source: rows.get(key, {}) for source, rows in sources.items()}
+        reasons = {
+            source: {seed: doubts_about(row, transfer[source]) for seed, row in seeds.items()}
+            for source, seeds in found.items()
+        }
+        lines.append(_row(key, found, reasons, several))
+        doubts += [
+            f"{key[0]} {key[1]} {row_label(key)} ({source}, seed {seed}): {'; '.join(told)}"
+            for source in sources
+            for seed, told in reasons[source].items()
+            if told
+        ]
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     frame = with_whole_counts(frame, "images (", "seeds (")
     notes = [FLAG, *doubts] if doubts else []
@@ -193,6 +173,47 @@ def table(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
         note for dataset in dict.fromkeys(key[0] for key in keys) for note in independent.notes(dataset)
     ]
     return frame, notes + missing_notes(evidence.missing("table1"))
+
+
+def _row(
+    key: Key,
+    found: Mapping[str, Seeds],
+    reasons: Mapping[str, Mapping[int, Sequence[str]]],
+    several: bool,
+) -> dict[str, Any]:
+    """Return a row of the table: each figure as the paper has it, and each source, where it has such runs.
+
+    Args:
+        key: the row.
+        found: source to its seeds of the row.
+        reasons: source to the reasons to doubt each of them.
+        several: whether the table counts seeds.
+    """
+    dataset, network, method, eps = key
+    row: dict[str, Any] = {"dataset": dataset, "network": network, "method": method, "eps_train": eps}
+    cells = {source: _cells(seeds) if seeds else {} for source, seeds in found.items()}
+    for source, seeds in found.items():
+        row[f"images ({source})"] = _images(seeds)
+    row["eps (paper)"] = PAPER_EPS[dataset] if key in PAPER else None
+    for source, seeds in found.items():
+        row[f"eps ({source})"] = _eps(seeds)
+    for column, name in enumerate(PAPER_COLUMNS):
+        row[f"{name} (paper)"] = PAPER[key][column] if key in PAPER else None
+        for source in found:
+            row[f"{name} ({source})"] = cells[source].get(name)
+    for name in (*OTHERS, HELD_OUT):
+        if name == "autoattack":
+            row[f"{name} (independent)"] = (
+                independent.ROWS[key].autoattack if key in independent.ROWS else None
+            )
+        for source in found:
+            row[f"{name} ({source})"] = cells[source].get(name)
+    for source, seeds in found.items():
+        row[f"masking ({source})"] = ("†" if any(reasons[source].values()) else "") if seeds else None
+    if several:
+        for source, seeds in found.items():
+            row[f"seeds ({source})"] = len(seeds) or None
+    return row
 
 
 def differences(evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
