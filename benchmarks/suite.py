@@ -22,6 +22,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.rows import peak_megabytes, seconds, synchronize
 from nls.attacks import Ball, pgd
+from nls.attacks.cost import GRADIENT, most_passes
+from nls.attacks.library import members
 from nls.data import Split
 from nls.engine.finished import MadeFrom
 from nls.engine.progress import Progress
@@ -44,6 +46,7 @@ SHAPES = {
     "cifar10": (3, 32, 10_000),
     "digits": (1, 8, 359),
 }
+CLASSES = 10
 # Steps before the clock starts: kernels are chosen, graphs captured.
 WARM_UP = 3
 
@@ -236,7 +239,7 @@ def _random(count: int, channels: int, side: int) -> Split:
     draws = np.random.default_rng(0)
     return Split(
         draws.integers(0, 256, (count, channels, side, side), dtype=np.uint8),
-        np.arange(count, dtype=np.int64) % 10,
+        np.arange(count, dtype=np.int64) % CLASSES,
     )
 
 
@@ -252,7 +255,7 @@ class AttackPace:
 def attacks(config: Path, device: torch.device) -> Iterator[AttackPace]:
     """Time a step of PGD for every dataset and network of Table 1, and project the hours of all its rows' attacks.
 
-    A pass of Square counts as a step of PGD. Bounds, since examples leave an attack when they break.
+    An attack costs what :func:`most_passes` counts. Bounds, since examples leave an attack when they break.
     """
     specs: dict[tuple[str, str], list[table1.Spec]] = {}
     for spec in load_suite(read_yaml(config), str(config)).specs.get("table1", []):
@@ -260,7 +263,7 @@ def attacks(config: Path, device: torch.device) -> Iterator[AttackPace]:
     for (dataset, network), group in specs.items():
         plan = group[0].attacks
         channels, side, test_images = SHAPES[dataset]
-        model: nn.Module = build_classifier(network, channels, side, 10).to(device).eval()
+        model: nn.Module = build_classifier(network, channels, side, CLASSES).to(device).eval()
         batch = min(plan.batch_size, 250)
         x = torch.rand(batch, channels, side, side, device=device)
         y = model(x).argmax(dim=1).detach()
@@ -270,23 +273,11 @@ def attacks(config: Path, device: torch.device) -> Iterator[AttackPace]:
 
         step()
         rate = 5 * batch / min(seconds(step, device) for _ in range(3))
-        passes = sum(_passes(name, plan) for name in plan.attacks)
+        passes = sum(
+            most_passes(name, plan.effort(), CLASSES, steps=plan.steps, starts=plan.starts)
+            for name in set(members(plan.attacks))
+        )
         curve = 2 * (len(plan.curve_eps) * plan.steps + plan.curve_steps)
         images = min(plan.test_images or test_images, test_images)
-        total = images * passes + min(plan.curve_images or test_images, test_images) * curve
+        total = images * passes / GRADIENT + min(plan.curve_images or test_images, test_images) * curve
         yield AttackPace(f"{dataset} {network}", rate, len(group) * total / rate / 3600)
-
-
-def _passes(name: str, plan: table1.AttackPlan) -> int:
-    """Forward and backward passes of one image."""
-    if name.startswith("pgd"):
-        return plan.starts * plan.steps
-    if name == "apgd-dlr":
-        return plan.apgd_steps
-    parts = {
-        "apgd-ce": plan.apgd_steps,
-        "apgd-t": 9 * plan.apgd_steps,
-        "fab-t": 9 * plan.fab_steps,
-        "square": plan.queries,
-    }
-    return parts.get(name, sum(parts.values()))

@@ -12,8 +12,9 @@ The projection assumes
   sheet, TF32 off, as everywhere here; the share is a guess, and half or twice as much is possible);
 - for "ours", that samples have roots as often as with a network that has been trained for nothing: more than later;
 - for PGD, that no example breaks before the last step, from any start (an upper bound);
-- for AutoAttack, that half the examples reach every attack (an upper bound on CIFAR10), that a step of FAB costs two
-  steps of PGD, and that a query of Square costs a forward pass, 0.4 of a step.
+- for AutoAttack, that half the examples reach every attack (an upper bound on CIFAR10);
+- for all attacks, that they are the passes that nls.attacks.cost counts: a step of FAB costs 1.3 steps of PGD, and a
+  query of Square a third of one.
 """
 
 import argparse
@@ -26,6 +27,8 @@ import torch
 
 from benchmarks.rows import operations
 from nls.attacks import Ball, pgd
+from nls.attacks.cost import GRADIENT, most_passes
+from nls.attacks.library import members
 from nls.data import load_images
 from nls.engine.memory import keep_freed_memory
 from nls.engine.seeds import torch_stream
@@ -35,8 +38,8 @@ from nls.experiments.training import images_of, network_for
 from nls.objectives.base import Moment
 from nls.objectives.classifiers import make_method
 
-# Of AutoAttack on one example, in steps of PGD, for Effort's standard numbers of steps.
-SURVIVING, FAB_STEP, QUERY = 0.5, 2.0, 0.4
+# The share of the examples that reach every attack of AutoAttack.
+SURVIVING = 0.5
 CPU = torch.device("cpu")
 
 
@@ -131,11 +134,11 @@ def attack_steps(spec, data) -> float:
     """Return how many such steps the row's attacks and curves are, at most."""
     plan = spec.attacks
     images = min(plan.test_images or len(data.test.labels), len(data.test.labels))
-    losses = sum(name.startswith("pgd-") for name in plan.attacks)
-    library = plan.apgd_steps + 9 * plan.apgd_steps + 9 * plan.fab_steps * FAB_STEP + plan.queries * QUERY
-    steps = images * (
-        losses * plan.starts * plan.steps + SURVIVING * library * ("autoattack" in plan.attacks)
-    )
+    steps = 0.0
+    for name in dict.fromkeys(members(plan.attacks)):
+        share = 1 if name in plan.attacks else SURVIVING
+        passes = most_passes(name, plan.effort(), data.classes, steps=plan.steps, starts=plan.starts)
+        steps += images * share * passes / GRADIENT
     shown = min(plan.curve_images or images, images)
     steps += shown * 2 * (len(plan.curve_eps) * plan.steps + plan.curve_steps)
     return steps / plan.batch_size

@@ -62,8 +62,8 @@ def attack_files(
     require_distinct(save_adversarial, out)
     place = choose_device(device)
     network, unwrapped = _network(model, weights, weights_key, place)
-    images, labels, fingerprint = _test_images(dataset, data_root, limit, place)
-    with shown(network, len(images), attacks, effort, steps=steps, restarts=restarts) as carry_out:
+    images, labels, classes, fingerprint = _test_images(dataset, data_root, limit, place)
+    with shown(network, len(images), classes, attacks, effort, steps=steps, restarts=restarts) as carry_out:
         report = attack(
             network,
             images,
@@ -119,7 +119,7 @@ def check_file(
     place = choose_device(device)
     saved = read_adversarial(points)
     network, _ = _network(model, weights, weights_key, place)
-    images, labels, fingerprint = _test_images(saved.dataset, data_root, len(saved.points), place)
+    images, labels, _, fingerprint = _test_images(saved.dataset, data_root, len(saved.points), place)
     if fingerprint != saved.fingerprint:
         raise UserError(f"{points}: was made on other test images than those of {saved.dataset} here")
     found = check_adversarial(saved, network, images, labels, batch_size)
@@ -188,12 +188,12 @@ def _network(
 
 def _test_images(
     dataset: str, data_root: Path, limit: int | None, device: torch.device
-) -> tuple[Tensor, Tensor, str]:
-    """Return the first test images and labels, and the fingerprint of all of them."""
+) -> tuple[Tensor, Tensor, int, str]:
+    """Return the first test images and labels, the number of classes, and the fingerprint of all test images."""
     data = load_images(dataset, data_root)
     images = torch.from_numpy(data.test.images[:limit].copy()).to(device).float() / 255
     labels = torch.from_numpy(data.test.labels[:limit].copy()).to(device)
-    return images, labels, data.fingerprint["test"]
+    return images, labels, data.classes, data.fingerprint["test"]
 
 
 def _build(name: str) -> nn.Module:

@@ -53,6 +53,11 @@ AUTOATTACK_RANDOMISED: tuple[LibraryAttack, ...] = ("apgd-ce", "apgd-dlr")
 _TARGETS = 9
 
 
+def targets(classes: int) -> int:
+    """Return how many wrong classes a targeted attack tries on a model of so many classes."""
+    return min(classes - 1, _TARGETS)
+
+
 def library_attack(
     name: LibraryAttack,
     model: nn.Module,
@@ -114,7 +119,7 @@ def _attacker(
 ) -> Any:
     torchattacks = _package(name)
     # The package counts the true class, too.
-    classes = min(classes, _TARGETS + 1)
+    classes = targets(classes) + 1
     match name:
         case "apgd-ce":
             return torchattacks.APGD(model, steps=effort.apgd_steps, loss="ce", eot_iter=passes, **common)

@@ -9,26 +9,28 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nls.attacks.cost import GRADIENT, most_passes
 from nls.attacks.library import AUTOATTACK, LIBRARY_ATTACKS, Effort
 from nls.attacks.report import PGD_ATTACKS, CarryOut
 from nls.engine.progress import LINE_SECONDS
 
-# Classes that targeted attacks aim at.
-_TARGETS = 9
-# A pass with gradient against one without.
-_GRADIENT = 3
-
 
 @contextmanager
 def shown(
-    model: nn.Module, examples: int, attacks: Sequence[str], effort: Effort, *, steps: int, restarts: int
+    model: nn.Module,
+    examples: int,
+    classes: int,
+    attacks: Sequence[str],
+    effort: Effort,
+    *,
+    steps: int,
+    restarts: int,
 ) -> Iterator[CarryOut]:
     """Yield what carries out the pieces of :func:`nls.attacks.attack` and shows how far they are.
 
-    The bar counts examples that passed through the model, three times with a gradient. What is to come is the most
-    that it can be: examples that break leave early, and the time left shrinks faster than it passes.
+    The bar counts examples that passed through the model, :data:`GRADIENT` times with a gradient. What is to come is
+    the most that it can be: examples that break leave early, and the time left shrinks faster than it passes.
     """
-    costs = _costs(effort, steps, restarts)
     # In the order of the work.
     names = [name for name in attacks if name in PGD_ATTACKS]
     names += [name for name in attacks if name in LIBRARY_ATTACKS]
@@ -36,7 +38,7 @@ def shown(
     starts, total = {}, 0
     for name in names:
         starts[name] = total
-        total += examples * costs[name]
+        total += examples * most_passes(name, effort, classes, steps=steps, starts=restarts)
     bar = tqdm(
         total=total,
         disable=None,
@@ -46,7 +48,7 @@ def shown(
     spoken = time.monotonic()
 
     def count(model: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        onward(bar.n + len(inputs[0]) * (_GRADIENT if torch.is_grad_enabled() else 1))
+        onward(bar.n + len(inputs[0]) * (GRADIENT if torch.is_grad_enabled() else 1))
 
     def onward(place: float) -> None:
         bar.update(max(0, min(place, total) - bar.n))
@@ -68,14 +70,3 @@ def shown(
             onward(total)
     finally:
         hook.remove()
-
-
-def _costs(effort: Effort, steps: int, restarts: int) -> dict[str, int]:
-    """Return the most that each attack can cost an example, in passes without gradient."""
-    return {
-        **dict.fromkeys(PGD_ATTACKS, _GRADIENT * steps * restarts + 1),
-        **dict.fromkeys(("apgd-ce", "apgd-dlr"), _GRADIENT * effort.apgd_steps),
-        "apgd-t": _GRADIENT * effort.apgd_steps * _TARGETS,
-        "fab-t": (_GRADIENT + 2) * effort.fab_steps * _TARGETS,
-        "square": effort.queries,
-    }

@@ -24,7 +24,7 @@ def attacked(monkeypatch, stream, model):
     effort = Effort(3, 2, 10)
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setattr("tqdm.std.tqdm.monitor_interval", 0)
-    with shown(model, len(images), ATTACKS, effort, steps=3, restarts=2) as carry_out:
+    with shown(model, len(images), 4, ATTACKS, effort, steps=3, restarts=2) as carry_out:
         options = {"eps": 0.1, "attacks": ATTACKS, "steps": 3, "restarts": 2, "effort": effort}
         return attack(model, images, labels, batch_size=5, carry_out=carry_out, **options).to_dict()
 
