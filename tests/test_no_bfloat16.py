@@ -10,9 +10,9 @@ from nls.attacks import Effort
 from nls.networks.classifiers import build_classifier
 from nls.networks.small_convnet import SmallConvNet
 from nls.objectives.base import Moment
-from nls.objectives.binary import make_loss
 from nls.objectives.classifiers import make_method
 from nls.objectives.geometric_svm import GeometricSVM
+from nls.objectives.settings import make_loss
 
 HALF = (torch.bfloat16, torch.float16)
 

@@ -28,9 +28,9 @@ from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetN
 from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import SmallConvNet
 from nls.objectives.base import require_loss
-from nls.objectives.binary import CrossEntropy, Hinge, make_loss
+from nls.objectives.binary import CrossEntropy, Hinge
 from nls.objectives.geometric_svm import GeometricSVM
-from nls.objectives.settings import check_settings
+from nls.objectives.settings import check_settings, make_loss
 
 LOSSES = {"cross_entropy": CrossEntropy, "hinge": Hinge, "geometric_svm": GeometricSVM}
 # A seed whose accuracy is not this much above the share of the larger class has collapsed to chance.

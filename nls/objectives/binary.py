@@ -1,15 +1,11 @@
 """Losses of binary classifiers: what they are given, cross-entropy, and the output-space hinge."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from nls.engine.user_code import is_user_code, load_user_code, told_as_theirs
-from nls.errors import UserError
 from nls.levelset import members
-from nls.objectives.settings import check_settings
 
 
 class BinaryLoss(Protocol):
@@ -54,19 +50,3 @@ class Hinge:
     ) -> Float[Tensor, "*k"]:
         """Return the loss of a batch."""
         return by_member(network, (1 - labels * network(points).flatten()).clamp_min(0)).mean(dim=0)
-
-
-def make_loss(name: str, kinds: Mapping[str, type], settings: Mapping[str, Any]) -> Any:
-    """Return the loss ``name`` of ``kinds``, or a user's ``file.py:Class``, built with ``settings``.
-
-    Raises:
-        UserError: an unknown loss, settings that its class does not take, or a user's file that cannot be loaded.
-    """
-    if not is_user_code(name):
-        if name not in kinds:
-            raise UserError(f"unknown loss {name!r}: take one of {', '.join(kinds)}, or FILE.py:CLASS")
-        check_settings(kinds[name], settings, f"the settings of {name}")
-        return kinds[name](**settings)
-    kind = load_user_code(name)
-    with told_as_theirs(name, f"does not take the settings {dict(settings)}", "mend the config"):
-        return kind(**settings)

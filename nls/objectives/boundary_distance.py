@@ -1,15 +1,14 @@
 """Keep the decision boundary away from the samples: Eq. 12 with the distance to the projected sample."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nls.attacks import Norm
 from nls.levelset import SampleNetwork, project
 
-Norm = Literal["linf", "l2"]
 ORDER: dict[Norm, float] = {"linf": torch.inf, "l2": 2.0}
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from nls.objectives.base import ClassifierLoss
-from nls.objectives.binary import make_loss
 from nls.objectives.cross_entropy import Standard
 from nls.objectives.distance_in_linf import DistanceInLinf
 from nls.objectives.dyart import DyART
@@ -15,6 +14,7 @@ from nls.objectives.mart import MART
 from nls.objectives.mma import MMA
 from nls.objectives.outer_level import OuterLevel
 from nls.objectives.robust import RobustLevelSets
+from nls.objectives.settings import make_loss
 from nls.objectives.trades import Trades
 
 METHODS: Mapping[str, type] = {

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nls.attacks import Norm
 from nls.levelset import (
     Field,
     SampleNetwork,
@@ -20,7 +21,7 @@ from nls.levelset import (
     values_of,
 )
 from nls.objectives.binary import by_member
-from nls.objectives.boundary_distance import Norm, distance
+from nls.objectives.boundary_distance import distance
 from nls.objectives.settings import BelowHalf, Count, NotNegative, Positive
 
 _Places = Callable[[Tensor], tuple[Tensor, ...]]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nls.levelset import Field
 from nls.levelset.fields import values_of
+from nls.objectives.draws import normal_like, uniform_like
 
 
 class IgrTerms(NamedTuple):
@@ -71,10 +72,10 @@ class IgrLoss:
             generator: of the samples.
         """
         half = len(batch) // 2
-        local = batch[:half] + spacing[:half, None] * _normal(batch[:half], generator)
+        local = batch[:half] + spacing[:half, None] * normal_like(batch[:half], generator)
         low, high = bounds[0] - self.margin, bounds[1] + self.margin
-        tight = low + (high - low) * _uniform(batch[:half], generator)
-        wide = self.box * (2 * _uniform(batch[half:], generator) - 1)
+        tight = low + (high - low) * uniform_like(batch[:half], generator)
+        wide = self.box * (2 * uniform_like(batch[half:], generator) - 1)
         samples = torch.cat([local, tight, wide])
         values, gradient = _with_gradient(field, samples)
         eikonal = (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
@@ -107,11 +108,3 @@ def _with_gradient(
     values = values_of(field, points)[:, 0]
     (gradient,) = torch.autograd.grad(values.sum(), points, create_graph=True)
     return values, gradient
-
-
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-
-
-def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)

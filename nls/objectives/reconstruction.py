@@ -12,6 +12,7 @@ from torch import Tensor
 from nls.levelset import Field, SampleNetwork
 from nls.levelset.fields import live_values_and_jacobian
 from nls.levelset.newton import approach, minimal_norm_solution
+from nls.objectives.draws import normal_like, uniform_like
 
 
 class Cloud(Protocol):
@@ -110,21 +111,15 @@ class ReconstructionLoss:
 
     def _seeds(self, points: Float[Tensor, "n d"], generator: torch.Generator) -> Float[Tensor, "n d"]:
         moved = round((1 - self.uniform_share) * len(points))
-        near = points[:moved] + self.seed_sigma * _normal(points[:moved], generator)
-        uniform = torch.rand(
-            points[moved:].shape, generator=generator, device=points.device, dtype=points.dtype
-        )
-        return torch.cat([near, self.box * (2 * uniform - 1)])
+        near = points[:moved] + self.seed_sigma * normal_like(points[:moved], generator)
+        uniform = self.box * (2 * uniform_like(points[moved:], generator) - 1)
+        return torch.cat([near, uniform])
 
     def _around(self, points: Float[Tensor, "n d"], generator: torch.Generator) -> Float[Tensor, "n d"]:
         parts = points.tensor_split(len(self.level_sigmas))
         return torch.cat(
             [
-                part + sigma * _normal(part, generator)
+                part + sigma * normal_like(part, generator)
                 for part, sigma in zip(parts, self.level_sigmas, strict=True)
             ]
         )
-
-
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nls.attacks import ascend
 from nls.objectives.base import Moment, warmed_up
+from nls.objectives.draws import normal_like, uniform_like
 from nls.objectives.settings import Count, NotNegative, StepSize
 
 
@@ -23,8 +24,7 @@ def uniform_in(
     lower: Float[Tensor, "*shape"], upper: Float[Tensor, "*shape"], generator: torch.Generator
 ) -> Float[Tensor, "*shape"]:
     """Draw uniformly between two bounds."""
-    share = torch.rand(lower.shape, generator=generator, device=lower.device, dtype=lower.dtype)
-    return torch.lerp(lower, upper, share)
+    return torch.lerp(lower, upper, uniform_like(lower, generator))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,7 @@ class BoxSearch:
         if noise is None:
             start = uniform_in(lower, upper, generator)
         else:
-            drawn = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
-            start = images + noise * drawn
+            start = images + noise * normal_like(images, generator)
         step_size = self.step_size * scale
         return ascend(
             loss, start, lower, upper, steps=self.steps, step_size=step_size, fading=self.fading_steps

@@ -1,4 +1,4 @@
-"""What a config may set of a loss: the parameters of its constructor, within the bounds of their types."""
+"""Losses from configs: what one may set, the parameters of a constructor within their types' bounds, and the loss."""
 
 import inspect
 from collections.abc import Mapping
@@ -7,6 +7,8 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import Field, create_model
 
 from nls.engine.settings import Settings, parse
+from nls.engine.user_code import is_user_code, load_user_code, told_as_theirs
+from nls.errors import UserError
 
 Radius = Annotated[float, Field(ge=0, le=1)]
 """A distance in pixel values, which lie in [0, 1]."""
@@ -33,3 +35,19 @@ def check_settings(kind: type, settings: Mapping[str, Any], source: str) -> None
         for each in list(inspect.signature(constructor).parameters.values())[1:]:
             fields[each.name] = types[each.name], ... if each.default is each.empty else each.default
     parse(create_model(kind.__name__, __base__=Settings, **fields), dict(settings), source)
+
+
+def make_loss(name: str, kinds: Mapping[str, type], settings: Mapping[str, Any]) -> Any:
+    """Return the loss ``name`` of ``kinds``, or a user's ``file.py:Class``, built with ``settings``.
+
+    Raises:
+        UserError: an unknown loss, settings that its class does not take, or a user's file that cannot be loaded.
+    """
+    if not is_user_code(name):
+        if name not in kinds:
+            raise UserError(f"unknown loss {name!r}: take one of {', '.join(kinds)}, or FILE.py:CLASS")
+        check_settings(kinds[name], settings, f"the settings of {name}")
+        return kinds[name](**settings)
+    kind = load_user_code(name)
+    with told_as_theirs(name, f"does not take the settings {dict(settings)}", "mend the config"):
+        return kind(**settings)

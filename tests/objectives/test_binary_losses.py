@@ -9,9 +9,10 @@ from nls.levelset import SampleNetwork, false_position, newton, project
 from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import SmallConvNet
 from nls.objectives import geometric_svm
-from nls.objectives.binary import CrossEntropy, Hinge, make_loss
+from nls.objectives.binary import CrossEntropy, Hinge
 from nls.objectives.boundary_distance import BoundaryDistance
 from nls.objectives.geometric_svm import GeometricSVM
+from nls.objectives.settings import make_loss
 
 
 def affine(weight, bias):
