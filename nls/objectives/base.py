@@ -68,6 +68,16 @@ class ClassifierLoss(Protocol):
         """Return the loss of a batch; images lie in [0, 1]."""
 
 
+def always(loss: ClassifierLoss, model: nn.Module) -> bool:
+    """Return, as a loss's ``repeatable``, that every step is the same operations."""
+    return True
+
+
+def unless_rows_leave(loss: ClassifierLoss, model: nn.Module) -> bool:
+    """Return, as a loss's ``repeatable``, whether :func:`rows_to_train_on` takes no rows out of a batch on a GPU."""
+    return not has_batch_normalisation(model)
+
+
 def rows_to_train_on(model: nn.Module, flags: Bool[Tensor, " n"]) -> Int[Tensor, " m"]:
     """Return the rows whose flag is set; on a GPU, which would wait for their number, all rows.
 

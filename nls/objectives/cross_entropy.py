@@ -6,16 +6,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nls.objectives.base import Moment
+from nls.objectives.base import Moment, always
 
 
 @dataclass(frozen=True)
 class Standard:
     """The mean cross-entropy of the images as they are."""
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: it is."""
-        return True
+    repeatable = always
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

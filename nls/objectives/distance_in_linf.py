@@ -15,7 +15,7 @@ from nls.levelset import (
     soft_class_margin,
     values_and_jacobian,
 )
-from nls.objectives.base import Moment
+from nls.objectives.base import Moment, always
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import Count, NotNegative, Radius
 
@@ -62,9 +62,7 @@ class DistanceInLinf(BoxSearch):
     level: NotNegative = 3
     root_iterations: Count = 4
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: it is."""
-        return True
+    repeatable = always
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

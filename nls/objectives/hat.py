@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.networks.weights import load_weights
-from nls.objectives.base import Moment
+from nls.objectives.base import Moment, always
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import Count, NotNegative, Radius, StepSize
 from nls.objectives.trades import divergence, farthest_in_divergence
@@ -46,9 +46,7 @@ class HAT(BoxSearch):
     step_size: StepSize = field(default=0.007, kw_only=True)
     _read: list[nn.Module] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: it is, once the helper has been read."""
-        return True
+    repeatable = always  # once the helper has been read
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

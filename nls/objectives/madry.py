@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.attacks import under_attack
-from nls.objectives.base import Moment
+from nls.objectives.base import Moment, always
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import Radius
 
@@ -25,9 +25,7 @@ class Madry(BoxSearch):
 
     eps: Radius
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: it is."""
-        return True
+    repeatable = always
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

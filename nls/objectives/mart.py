@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nls.attacks import under_attack
-from nls.objectives.base import Moment
+from nls.objectives.base import Moment, always
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import NotNegative, Radius
 from nls.objectives.trades import NOISE, divergence
@@ -34,9 +34,7 @@ class MART(BoxSearch):
     eps: Radius
     beta: NotNegative = 5
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: it is."""
-        return True
+    repeatable = always
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from nls.attacks import under_attack
 from nls.levelset import ClassMargin, false_position
-from nls.objectives.base import Moment, has_batch_normalisation, rows_to_train_on
+from nls.objectives.base import Moment, rows_to_train_on, unless_rows_leave
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import Radius
 
@@ -33,9 +33,7 @@ class MMA(BoxSearch):
 
     eps_max: Radius
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: unless rows are taken out of the batch."""
-        return not has_batch_normalisation(model)
+    repeatable = unless_rows_leave
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

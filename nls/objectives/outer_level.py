@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nls.attacks import under_attack
 from nls.levelset import soft_class_margin
-from nls.objectives.base import Moment
+from nls.objectives.base import Moment, always
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import NotNegative, Radius
 
@@ -48,9 +48,7 @@ class OuterLevel(BoxSearch):
     eps: Radius
     level: NotNegative = 3
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: it is."""
-        return True
+    repeatable = always
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nls.attacks import under_attack
 from nls.levelset import ClassMargin, SampleNetwork, class_margin, false_position, values_and_jacobian
-from nls.objectives.base import Moment, has_batch_normalisation, rows_to_train_on, warmed_up
+from nls.objectives.base import Moment, rows_to_train_on, unless_rows_leave, warmed_up
 from nls.objectives.search import BoxSearch
 from nls.objectives.settings import NotNegative, Positive, PositiveRadius, Radius
 
@@ -78,9 +78,7 @@ class RobustLevelSets(BoxSearch):
     root_tolerance: Positive = 0.1
     lost_weight: NotNegative = 0
 
-    def repeatable(self, model: nn.Module) -> bool:
-        """Return whether every step is the same operations: unless rows are taken out of the batch."""
-        return not has_batch_normalisation(model)
+    repeatable = unless_rows_leave
 
     def __call__(
         self, model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], moment: Moment

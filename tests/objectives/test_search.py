@@ -64,3 +64,7 @@ def test_a_start_with_noise_is_near_the_image_and_one_without_is_anywhere_in_the
 def test_the_warm_up_goes_linearly_from_nothing_to_all_of_eps(epoch, share):
     assert BoxSearch(warm_up_epochs=4).grown(Moment(epoch, generator())) == share
     assert BoxSearch().grown(Moment(epoch, generator())) == 1
+
+
+def test_a_users_loss_with_this_search_is_captured_as_a_graph_only_if_it_says_so():
+    assert not hasattr(BoxSearch(), "repeatable")
