@@ -13,6 +13,10 @@ from nls.objectives.base import Moment, rows_to_train_on
 from nls.objectives.search import box, uniform_in
 from nls.objectives.settings import Count, NotNegative, Positive, Radius
 
+# What a nearest boundary point counts by, all from the release: the share of the longest way that a coordinate has
+# moved most from, the share of those in which D_xφ opposes the step, and the least φ, in logits.
+_MOST, _OPPOSED, _LEAST_LEVEL = 0.8, 0.9, -0.3
+
 
 @dataclass(frozen=True)
 class DyART:
@@ -74,10 +78,10 @@ class DyART:
             values, jacobian = values_and_jacobian(field, nearest.points)
         slope = jacobian[:, 0].flatten(1)
         step = (nearest.points - images).flatten(1)
-        moved_most = step.abs() > 0.8 * step.abs().amax(dim=1, keepdim=True)
-        opposed = (moved_most & (step * slope < 0)).sum(dim=1) > 0.9 * moved_most.sum(dim=1)
+        moved_most = step.abs() > _MOST * step.abs().amax(dim=1, keepdim=True)
+        opposed = (moved_most & (step * slope < 0)).sum(dim=1) > _OPPOSED * moved_most.sum(dim=1)
         near = nearest.distances < self.radius
-        counted = inside & nearest.found & near & opposed & (values[:, 0] > -0.3)
+        counted = inside & nearest.found & near & opposed & (values[:, 0] > _LEAST_LEVEL)
         speed = slope.abs().sum(dim=1).clamp_min(torch.finfo(slope.dtype).tiny ** 0.5)
         weights = torch.exp(-self.decay * torch.where(counted, nearest.distances, 0.0)) / speed
         return nearest.points, torch.where(counted, weights, 0.0), counted
