@@ -128,10 +128,16 @@ def test_verdicts_are_those_of_a_plain_implementation(name, norm, network):
 
 
 def test_images_may_lie_with_their_channels_last():
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(75, 5))
     images = torch.rand(8, 5, 5, 3).permute(0, 3, 1, 2)
     labels = model(images).argmax(dim=1)
     for name in AUTOATTACK:
-        for norm in ("linf", "l2"):
-            effort = Effort(2, 2, 5)
-            library_attack(name, model, images, labels, Ball(0.1, norm), classes=5, effort=effort, seed=0)
+        for ball in (Ball(0.3, "linf"), Ball(2, "l2")):
+            options = {"classes": 5, "effort": Effort(2, 2, 5), "seed": 0}
+            points, expected = (
+                library_attack(name, model, each, labels, ball, **options)
+                for each in (images, images.contiguous())
+            )
+            assert torch.equal(points, expected)
+            assert not torch.equal(points, images)
