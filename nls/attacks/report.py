@@ -1,8 +1,8 @@
 """Several attacks on one model, and their report: per attack, and the minimum over attacks example by example."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -65,18 +65,12 @@ class AttackReport:
     vanishing: dict[str, float]
     points: Float[Tensor, "n c h w"]
     warnings: dict[Sign, str]
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
 
     @property
     def minimum(self) -> Bool[Tensor, " n"]:
         """Where the model withstood every attack, ``(n,)``."""
         return torch.stack([self.clean, *self.robust.values()]).all(dim=0)
-
-    def keep(
-        self, rows: Int[Tensor, " m"], points: Float[Tensor, "m c h w"], wrong: Bool[Tensor, " m"]
-    ) -> None:
-        """Keep the points of these rows that the model gets wrong."""
-        self.points[rows[wrong]] = points[wrong]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as ``nls attack`` writes it."""
@@ -160,88 +154,25 @@ def attack(
             raise UserError(f"{images.dtype} is for PGD alone: call .float() on the model and the images")
         require_defined(members(attacks, randomised=passes > 1), classes, norm, images.shape)
         clean = is_correct(model, images, labels, batch_size, passes)
-    report = AttackReport(clean, {}, {}, {}, points=images.clone(), warnings=warnings)
-
-    def left_by_pgd(name: str, number: int, among: Tensor) -> Tensor:
-        """Return which of the examples ``among`` the model withstands under PGD from one random start."""
-        # One stream a start, so that more starts contain fewer.
-        start = ball.random(images, torch_stream(seed, "start", number, device=images.device))
-        rows = torch.nonzero(among)[:, 0]
-        with _drawing(seed, f"{name} {number}", images.device):
-            result = pgd(
-                model,
-                images[rows],
-                labels[rows],
-                ball,
-                start[rows],
-                loss=PGD_ATTACKS[name],
-                steps=steps,
-                step_size=step_size,
-                passes=passes,
-                batch_size=batch_size,
-            )
-        report.keep(rows, result.points, result.broken)
-        left = among.clone()
-        left[rows] = ~result.broken
-        return left
-
+    examples = _Examples(model, images, labels, ball, passes, seed, batch_size, carry_out, images.clone())
+    robust, starts, vanishing = dict[str, Tensor](), dict[str, Tensor](), dict[str, float]()
     for name in attacks:
         if name in PGD_ATTACKS:
-            left, starts = clean, []
-            for number in range(restarts):
-                among = clean if mean_over_starts else left
-                work = partial(left_by_pgd, name, number, among)
-                starts.append(carry_out(f"{name}, start {number + 1}", work).to(images.device))
-                left = left & starts[-1]
-            report.robust[name] = left
+            each = examples.left_by_pgd(name, clean, restarts, steps, step_size, all_starts=mean_over_starts)
+            robust[name] = clean & torch.stack(each).all(dim=0)
             if mean_over_starts or restarts == 1:
-                report.starts[name] = torch.stack(starts)
-            rows = torch.nonzero(clean)[:, 0]
-            with _drawing(seed, f"{name} vanishing", images.device):
-                report.vanishing[name] = vanishing_share(
-                    model, images[rows], labels[rows], PGD_ATTACKS[name], batch_size
-                )
-
-    def withstands(name: LibraryAttack, rows: Tensor) -> Tensor:
-        """Return which of these examples, all attacked at once, the model withstands."""
-        points = library_attack(
-            name,
-            model,
-            images[rows],
-            labels[rows],
-            ball,
-            classes=classes,
-            effort=effort,
-            seed=seed,
-            passes=passes,
-        )
-        with _drawing(seed, name, images.device):
-            left = is_correct(model, points, labels[rows], batch_size, passes)
-        report.keep(rows, points, ~left)
-        return left
-
-    def left_by(name: LibraryAttack, among: Tensor) -> Tensor:
-        """Return where the model withstands ``name``, which works on the examples ``among``."""
-        left = among.clone()
-        rows = torch.nonzero(among)[:, 0]
-        for first in range(0, len(rows), batch_size):
-            batch = rows[first : first + batch_size]
-            work = f"{name}, examples {first + 1} to {first + len(batch)} of {len(rows)}"
-            left[batch] = carry_out(work, partial(withstands, name, batch)).to(images.device)
-        return left
-
+                starts[name] = torch.stack(each)
+            vanishing[name] = examples.vanishing_share(name, clean)
     for name in attacks:
         if name in LIBRARY_ATTACKS:
-            report.robust[name] = left_by(name, clean)
+            robust[name] = examples.left_by(name, clean, classes, effort)
     if "autoattack" in attacks:
         ensemble = ensemble_of(randomised=passes > 1)
-        left = clean
+        left = torch.stack([clean, *(robust[member] for member in ensemble if member in robust)]).all(dim=0)
         for member in ensemble:
-            left = left & report.robust[member] if member in report.robust else left
-        for member in ensemble:
-            left = left if member in report.robust else left_by(member, left)
-        report.robust["autoattack"] = left
-
+            if member not in robust:
+                left = examples.left_by(member, left, classes, effort)
+        robust["autoattack"] = left
     settings = {
         "eps": eps,
         "norm": norm,
@@ -254,7 +185,100 @@ def attack(
         "device": images.device.type,
         "repeated_steps": how_repeated(images.device),
     }
-    return replace(report, settings=settings)
+    return AttackReport(clean, robust, starts, vanishing, examples.points, warnings, settings)
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """What is attacked, and how; ``points`` takes in every point that the model gets wrong."""
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    ball: Ball
+    passes: int
+    seed: int
+    batch_size: int
+    carry_out: CarryOut
+    points: Tensor
+
+    def left_by_pgd(
+        self, name: str, clean: Tensor, starts: int, steps: int, step_size: float, *, all_starts: bool
+    ) -> list[Tensor]:
+        """Return where the model withstands each start, on all clean examples or on those that are left till then."""
+        left, found = clean, list[Tensor]()
+        for number in range(starts):
+            work = partial(self._one_start, name, number, clean if all_starts else left, steps, step_size)
+            found.append(self.carry_out(f"{name}, start {number + 1}", work).to(self.images.device))
+            left = left & found[-1]
+        return found
+
+    def _one_start(self, name: str, number: int, among: Tensor, steps: int, step_size: float) -> Tensor:
+        """Return which of the examples ``among`` the model withstands under PGD from one random start."""
+        # One stream a start, so that more starts contain fewer.
+        draws = torch_stream(self.seed, "start", number, device=self.images.device)
+        start = self.ball.random(self.images, draws)
+        rows = torch.nonzero(among)[:, 0]
+        with self._drawing_for(f"{name} {number}"):
+            result = pgd(
+                self.model,
+                self.images[rows],
+                self.labels[rows],
+                self.ball,
+                start[rows],
+                loss=PGD_ATTACKS[name],
+                steps=steps,
+                step_size=step_size,
+                passes=self.passes,
+                batch_size=self.batch_size,
+            )
+        self._keep(rows, result.points, result.broken)
+        left = among.clone()
+        left[rows] = ~result.broken
+        return left
+
+    def vanishing_share(self, name: str, clean: Tensor) -> float:
+        """Return at which share of the clean examples the gradient of PGD's loss vanishes."""
+        rows = torch.nonzero(clean)[:, 0]
+        with self._drawing_for(f"{name} vanishing"):
+            return vanishing_share(
+                self.model, self.images[rows], self.labels[rows], PGD_ATTACKS[name], self.batch_size
+            )
+
+    def left_by(self, name: LibraryAttack, among: Tensor, classes: int, effort: Effort) -> Tensor:
+        """Return where the model withstands ``name``, which works on the examples ``among``."""
+        left = among.clone()
+        rows = torch.nonzero(among)[:, 0]
+        for first in range(0, len(rows), self.batch_size):
+            batch = rows[first : first + self.batch_size]
+            work = f"{name}, examples {first + 1} to {first + len(batch)} of {len(rows)}"
+            do = partial(self._one_batch, name, batch, classes, effort)
+            left[batch] = self.carry_out(work, do).to(self.images.device)
+        return left
+
+    def _one_batch(self, name: LibraryAttack, rows: Tensor, classes: int, effort: Effort) -> Tensor:
+        """Return which of these examples, all attacked at once, the model withstands."""
+        points = library_attack(
+            name,
+            self.model,
+            self.images[rows],
+            self.labels[rows],
+            self.ball,
+            classes=classes,
+            effort=effort,
+            seed=self.seed,
+            passes=self.passes,
+        )
+        with self._drawing_for(name):
+            left = is_correct(self.model, points, self.labels[rows], self.batch_size, self.passes)
+        self._keep(rows, points, ~left)
+        return left
+
+    def _keep(self, rows: Tensor, points: Tensor, wrong: Tensor) -> None:
+        self.points[rows[wrong]] = points[wrong]
+
+    def _drawing_for(self, work: str) -> AbstractContextManager[None]:
+        return _drawing(self.seed, work, self.images.device)
 
 
 @contextmanager
