@@ -76,9 +76,9 @@ def shapes(tmp_path, monkeypatch):
 
 
 def test_quiet_prints_nothing_but_figures_and_complaints(shapes, capfd):
-    assert main(["represent", "ball.ply", "-o", "ball.safetensors", "--quiet"]) == 0
+    assert main(["represent", "ball.ply", "-o", "new/ball.safetensors", "--quiet"]) == 0
     assert capfd.readouterr() == ("", "")
-    assert (shapes / "ball.safetensors").exists()
+    assert (shapes / "new/ball.safetensors").exists()
     assert main(["chamfer", "ball.ply", "box.ply", "--points", "100", "--quiet"]) == 0
     out, err = capfd.readouterr()
     assert set(json.loads(out)) == {"l1", "l2"}

@@ -54,11 +54,9 @@ def attack_files(
     Raises:
         UserError: anything of the input that does not fit, in one line.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit must be at least 1, not {limit}")
     code = Path(user_file(model))
     for path in filter(None, (save_adversarial, out)):
-        _require_place(path, weights, Path(dataset), code)
+        require_place(path, weights, Path(dataset), code)
     require_distinct(save_adversarial, out)
     place = choose_device(device)
     network, unwrapped = _network(model, weights, weights_key, place)
@@ -161,15 +159,6 @@ def report_text(report: dict[str, Any]) -> str:
     lines += [f"warning: {line}" for line in report["warnings"].values()]
     lines += [f"gradient masking suspected: {reason}" for reason in report["gradient_masking"]["reasons"]]
     return "\n".join(lines)
-
-
-def _require_place(path: Path, *inputs: Path) -> None:
-    """Make the folder of a result, and raise UserError, before the work, where it could not be written after it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
-    require_place(path, *inputs)
 
 
 def _network(

@@ -36,6 +36,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 def require_place(path: Path, *inputs: Path) -> None:
     """Check, before any work, that its result can be written to ``path`` and overwrites none of the inputs.
 
+    Its folder need not exist: :func:`written_whole` makes it, so that work that fails leaves none behind.
+
     Raises:
         UserError: it cannot, or would.
     """
@@ -44,10 +46,20 @@ def require_place(path: Path, *inputs: Path) -> None:
             raise UserError(f"{path}: is read from: name another file for the result")
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: cannot be written: name a file")
-        with tempfile.TemporaryFile(dir=path.parent, prefix=f"{_PARTIAL}{path.name}."):
+        folder = next(each for each in path.parents if _is_there(each))
+        with tempfile.TemporaryFile(dir=folder, prefix=f"{_PARTIAL}{path.name}."):
             pass
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
+
+
+def _is_there(folder: Path) -> bool:
+    # Path.exists is False for a broken link too, and from Python 3.13 on for whatever cannot be looked at.
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def require_distinct(*paths: Path | None) -> None:

@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 
 from nls.engine.devices import choose_device
+from nls.engine.files import require_place
 from nls.errors import UserError
-from nls.experiments.watching import WatchedSession
+from nls.experiments.watching import ANIMATION, WatchedSession
 from nls.geometry.clouds import Cloud, read_cloud, read_surface
 from nls.geometry.files import WRITTEN_FORMATS, read_mesh, require_writable, write_mesh
 from nls.geometry.meshing import largest_piece, topology
@@ -40,7 +41,7 @@ def reconstruct_file(
     """Reconstruct the surface of a file's points, write it in their coordinates, and report.
 
     Raises:
-        UserError: unusable points, an unknown method or format, a folder that does not exist, no surface.
+        UserError: unusable points, an unknown method or format, a place that cannot be written to, no surface.
     """
     method_named(method)  # a misspelt one is told before anything is read
     require_writable(out, WRITTEN_FORMATS, scan)
@@ -49,8 +50,8 @@ def reconstruct_file(
     if save_to is not None:
         require_writable(save_to, (".safetensors",))
         _with_level_set(method, "--save-network")
-    if watch is not None and not (watch.parent.is_dir() and (watch.is_dir() or not watch.exists())):
-        raise UserError(f"{watch}: name a folder, or a new one in a folder that exists")
+    if watch is not None:
+        require_place(watch / ANIMATION)
     began = time.monotonic()
     cloud = read_cloud(scan, seed)
     if cloud.note is not None:

@@ -17,6 +17,7 @@ from nls.reconstruction.session import UnsavedSession
 from nls.reconstruction.surface import mesh_level_set
 from nls.reporting.render import write_animation, write_preview
 
+ANIMATION = "animation.webp"
 # Nodes along an axis: enough to see a surface emerge, in a second or two.
 _RESOLUTION = 96
 
@@ -59,7 +60,7 @@ class WatchedSession(UnsavedSession):
         """Draw the result as ``result.png``, and write all pictures one after the other as ``animation.webp``."""
         result = self._folder / "result.png"
         write_preview(result, self._points, mesh)
-        write_animation(self._folder / "animation.webp", [*self._pictures, result])
+        write_animation(self._folder / ANIMATION, [*self._pictures, result])
 
     def _draw(self, step: int, weights: dict[str, torch.Tensor]) -> None:
         network = self._method.network_for(weights)

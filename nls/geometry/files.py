@@ -49,11 +49,9 @@ def require_writable(path: Path, formats: tuple[str, ...] = WRITTEN_FORMATS, *in
     """Check, before any work, that a file of this name can be written and is none of the inputs.
 
     Raises:
-        UserError: the ending is none of ``formats``, the folder does not exist, or see :func:`require_place`.
+        UserError: the ending is none of ``formats``, or see :func:`require_place`.
     """
     _require_format(path, formats)
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist: create it or name another")
     require_place(path, *inputs)
 
 

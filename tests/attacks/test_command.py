@@ -163,13 +163,13 @@ def bad_weights(folder):
 )
 def test_bad_input_is_one_line_and_leaves_no_report(bad_weights, changes, message, capsys, monkeypatch):
     monkeypatch.chdir(bad_weights)
-    out = bad_weights / "never.json"
+    out = bad_weights / "new" / "never.json"
     assert main(_words(bad_weights, out=out, **changes)) == 2
     error = capsys.readouterr()
     assert message in error.err
     assert len([line for line in error.err.splitlines() if not line.startswith("  ")]) == 1
     assert "executed" not in error.out
-    assert not out.exists()
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize("option", ["--out", "--save-adversarial"])

@@ -18,8 +18,13 @@ def test_meshes_come_back(tmp_path, ending):
 
 
 def test_outputs_are_checked_before_any_work(tmp_path):
-    with pytest.raises(UserError, match="does not exist"):
-        require_writable(tmp_path / "nowhere" / "mesh.ply")
+    require_writable(tmp_path / "new" / "one" / "mesh.ply")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to("nothing")
+    for folder in ("file", "file/new", "broken", "broken/new", "x" * 300):
+        with pytest.raises(UserError, match=r"cannot be written .* choose another place"):
+            require_writable(tmp_path / folder / "mesh.ply")
     with pytest.raises(UserError, match="unknown format"):
         require_writable(tmp_path / "mesh.stl")
     trimesh.PointCloud(np.eye(3)).export(tmp_path / "cloud.ply")

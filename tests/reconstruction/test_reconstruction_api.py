@@ -280,7 +280,8 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     [
         (["empty.ply", "-o", "mesh.ply"], "empty"),
         (["missing.ply", "-o", "mesh.ply"], "cannot read"),
-        (["scan.npy", "-o", "nowhere/mesh.ply"], "does not exist"),
+        (["scan.npy", "-o", "empty.ply/mesh.ply"], "cannot be written"),
+        (["empty.ply", "-o", "new/mesh.ply"], "empty"),
         (["scan.npy", "-o", "mesh.stl"], "unknown format"),
         (["scan.npy", "-o", "mesh.ply", "--method", "nerf"], "unknown method"),
     ],
