@@ -55,7 +55,7 @@ class Verbs:
         self._actions.help = argparse.SUPPRESS
 
     def add(
-        self, name: str, help: str, example: str, do: Callable[[Any], None] | None, *, figures: bool = False
+        self, name: str, help: str, example: str, do: Callable[[Any], None] | None, *, result: bool = False
     ) -> Parser:
         """Add a verb and return its parser.
 
@@ -64,7 +64,7 @@ class Verbs:
             help: what it does, in a line that begins in lower case.
             example: a command that can be copied.
             do: what carries it out; None for a verb with verbs of its own.
-            figures: whether it can print its figures as JSON.
+            result: whether it can print its result as JSON.
         """
         self.groups.setdefault(self._title, {})[name] = help
         parser: Parser = self._actions.add_parser(
@@ -77,7 +77,7 @@ class Verbs:
         if do is not None:
             parser.set_defaults(verb=do)
             parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but complaints")
-            if figures:
+            if result:
                 parser.add_argument(
                     "--json", action="store_true", help="print the figures as JSON, only them"
                 )

@@ -1,5 +1,6 @@
 """What every verb has: help with an example that is accepted, silence, JSON, and completion in a shell."""
 
+import inspect
 import json
 import os
 import pty
@@ -16,24 +17,22 @@ import trimesh
 import yaml
 from made_up import finish
 
-from nls.cli import main
+from nls.attacks import Effort, attack
+from nls.cli import _parser, main
+from nls.data import scanner
 from nls.engine.progress import Progress
 from nls.engine.user_code import load_user_code
+from nls.experiments.reconstruct_file import reconstruct_file
+from nls.geometry.metrics import CHAMFER_POINTS, F_SCORE_SHARE
+from nls.reconstruction.api import QUALITIES
 
-VERBS = (
-    *(
-        "attack",
-        "verify",
-        "reconstruct",
-        "mesh",
-        "compare",
-        "chamfer",
-        "represent",
-        "data fetch",
-        "data scan",
-    ),
-    *("doctor", "run", "status", "table", "figure", "report", "keep"),
-)
+# Verb to the file that holds it.
+VERBS = {
+    **dict.fromkeys(("attack", "verify"), "classifiers"),
+    **dict.fromkeys(("reconstruct", "mesh", "compare", "chamfer", "represent"), "surfaces"),
+    **dict.fromkeys(("data fetch", "data scan"), "data"),
+    **dict.fromkeys(("doctor", "run", "status", "table", "figure", "report", "keep"), "benchmarks"),
+}
 
 
 def help_of(verb, capsys):
@@ -52,10 +51,36 @@ def test_the_example_in_a_verbs_help_is_accepted(verb, capsys, monkeypatch):
     assert program == "nls"
     assert words[: len(verb.split())] == verb.split()
     done = []
-    name = f"nls.cli._{verb.replace(' ', '_')}"
+    name = f"nls.cli.{VERBS[verb]}._{verb.replace(' ', '_')}"
     monkeypatch.setattr(name, lambda arguments: done.append(arguments))
     assert main(words) == 0
     assert len(done) == 1
+
+
+def test_defaults_are_those_of_the_functions_whose_import_would_take_too_long_for_help():
+    def asked(words):
+        return _parser().parse_args(words.split())
+
+    def defaults(function, words):
+        parameters = inspect.signature(function).parameters
+        expected = {name: each.default for name, each in parameters.items() if each.default is not each.empty}
+        options = vars(asked(words))
+        return {name: options[name] for name in expected if name in options}, expected
+
+    words = "attack --model a.py:b --weights w.pt --dataset mnist --eps 0"
+    found, expected = defaults(attack, words)
+    assert found.pop("attacks") == ",".join(expected.pop("attacks"))
+    assert found == {name: value for name, value in expected.items() if name not in ("effort", "carry_out")}
+    options = asked(words)
+    assert Effort(options.apgd_steps, options.fab_steps, options.queries) == Effort()
+    found, expected = defaults(reconstruct_file, "reconstruct a.ply -o b.ply")
+    assert found == expected
+    scan = asked("data scan a.ply -o b.ply")
+    assert (scan.points, scan.noise) == (scanner.POINTS, scanner.NOISE)
+    compared = asked("compare a.ply b.ply")
+    assert (compared.points, compared.f_share) == (CHAMFER_POINTS, F_SCORE_SHARE)
+    assert asked("chamfer a.ply b.ply").points == CHAMFER_POINTS
+    assert asked("mesh a.safetensors -o b.ply").resolution == QUALITIES["default"].resolution
 
 
 def test_the_help_names_every_verb_once_in_its_group(capsys):
@@ -90,7 +115,7 @@ def test_quiet_prints_nothing_but_figures_and_complaints(shapes, capfd):
 @pytest.mark.parametrize("quiet", [True, False])
 def test_bars_are_for_a_terminal_that_is_not_to_be_quiet(monkeypatch, quiet):
     """The terminal is a real one: what stands on it is read from its other end."""
-    monkeypatch.setattr("nls.cli._chamfer", lambda arguments: list(Progress().steps(3, "fit")))
+    monkeypatch.setattr("nls.cli.surfaces._chamfer", lambda arguments: list(Progress().steps(3, "fit")))
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     with os.fdopen(theirs, "w") as terminal:
@@ -162,7 +187,7 @@ def test_a_lack_of_memory_is_one_line_and_no_fault_of_a_users_code(
 ):
     (tmp_path / "own.py").write_text("def fail(error):\n    raise error\n")
     fail = load_user_code(f"{tmp_path}/own.py:fail")
-    monkeypatch.setattr("nls.cli._chamfer", lambda arguments: fail(error))
+    monkeypatch.setattr("nls.cli.surfaces._chamfer", lambda arguments: fail(error))
     assert main(["chamfer", "a.ply", "b.ply"]) == 1
     remedy = "take a smaller --batch-size, --points, --resolution or batch_size, or --device cpu"
     assert capsys.readouterr().err == f"nls: out of memory ({told}): {remedy}\n"
@@ -196,6 +221,6 @@ def test_a_permission_that_a_users_code_lacks_is_told_as_theirs(tmp_path, monkey
         "def fail():\n    raise PermissionError(13, 'Permission denied', 'theirs')\n"
     )
     fail = load_user_code(f"{tmp_path}/own.py:fail")
-    monkeypatch.setattr("nls.cli._chamfer", lambda arguments: fail())
+    monkeypatch.setattr("nls.cli.surfaces._chamfer", lambda arguments: fail())
     assert main(["chamfer", "a.ply", "b.ply"]) == 1
     assert "raised by your own code" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import nn
 
 from nls.engine.devices import choose_device
+from nls.engine.limits import MAX_RESOLUTION, MIN_RESOLUTION
 from nls.engine.seeds import numpy_stream, stream_seed
 from nls.errors import UserError
 from nls.geometry.clouds import FEWEST_POINTS, check_points, unit_normals
@@ -22,8 +23,6 @@ from nls.reconstruction.methods import Method, NamedMethod, method_named
 from nls.reconstruction.poisson import Poisson
 from nls.reconstruction.session import SurfaceSession, UnsavedSession
 from nls.reconstruction.surface import OrientedMethod
-
-MIN_RESOLUTION, MAX_RESOLUTION = 16, 4096
 
 Quality = Literal["fast", "default", "fine"]
 
