@@ -3,13 +3,14 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from nls.errors import UserError, shortened
 
@@ -22,6 +23,27 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def matching(pattern: str, otherwise: str) -> AfterValidator:
+    """Return a check that the whole of a text matches a pattern; ``otherwise`` says in words what is allowed."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(otherwise)
+        return text
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        "take letters from A to Z, digits, '.', '_' and '-', a letter or a digit first",
+    ),
+]
+"""What can be the name of a folder anywhere."""
+
+
 class RunSpec(Settings):
     """What every run's spec holds; each experiment adds its own settings.
 
@@ -30,7 +52,7 @@ class RunSpec(Settings):
 
     suite: str
     experiment: str
-    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    run: Name
     device: Device = "auto"
     threads: int = Field(1, ge=1, le=1024)
     data_root: str = "data"
@@ -144,36 +166,56 @@ def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> s
     problem = problems[0]
     key, allowed = _place(model, problem["loc"])
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown key {key!r}; {hint}allowed: {', '.join(allowed)}"
+        hint = did_you_mean(str(problem["loc"][-1]), allowed)
+        rest = f"{hint}allowed: {', '.join(allowed)}" if allowed else "it takes no settings"
+        return f"unknown key {key!r}; {rest}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    shown = repr(problem["input"])
-    return f"{key}: {shortened(shown, _LONGEST)} is not allowed: {message[0].lower()}{message[1:]}"
+    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping) and problem["input"]:
+        return f"{key}: {message}"  # it names what is wrong within
+    shown = shortened(repr(problem["input"]), _LONGEST)
+    return f"{key}: {shown} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the nearest of the known words, and a space; nothing where none is near."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[str]]:
     """Return a location as a config has it, without the tags of unions, and the keys of the model that holds it."""
-    current, annotation, key = model, None, []
+    kind: Any = model
+    key: list[str] = []
     for part in location[:-1]:
-        if part in current.model_fields:
-            annotation = current.model_fields[str(part)].annotation
-            current = _model_inside(annotation) or current
-        elif (tagged := _model_inside(annotation, part)) is not None:
-            current = tagged
-            continue
-        key.append(str(part))
-    return ".".join([*key, str(location[-1])] if location else []), list(current.model_fields)
+        if (tagged := _tagged(kind, part)) is not None:
+            kind = _bare(tagged)
+        else:
+            kind = _bare(_entry(kind, part))
+            key.append(str(part))
+    return ".".join([*key, str(location[-1])] if location else []), list(_fields(kind))
 
 
-def _model_inside(annotation: Any, tag: int | str | None = None) -> Any:
-    """Return the model class in an annotation such as ``Model | None`` or ``dict[str, Model]``; one with a tag."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation if tag is None else None
-    parts = get_args(annotation)
-    if any(isinstance(part, pydantic.Tag) and part.tag == tag for part in parts):
-        tag = None
-    inside = [_model_inside(part, tag) for part in parts]
-    return next((found for found in inside if found is not None), None)
+def _tagged(kind: Any, tag: int | str) -> Any:
+    """Return the model with a tag in a union; None if the type is no union, or has no such model."""
+    return next((option for option in get_args(kind) if pydantic.Tag(str(tag)) in get_args(option)), None)
+
+
+def _entry(kind: Any, part: int | str) -> Any:
+    """Return the type of a model's field, of a dictionary's values or of a list's items."""
+    fields = _fields(kind)
+    return fields[str(part)].annotation if str(part) in fields else (get_args(kind) or (None,))[-1]
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without what ``Annotated`` adds to it, and without ``None`` beside it."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    options = [option for option in get_args(annotation) if option is not NoneType]
+    optional = get_origin(annotation) in (Union, UnionType) and len(options) == 1
+    return _bare(options[0]) if optional else annotation

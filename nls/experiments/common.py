@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from nls.data import IMAGE_SETS
 from nls.engine.limits import LARGEST_SEED
-from nls.engine.settings import Device, RunSpec, Settings
+from nls.engine.settings import Device, RunSpec, Settings, matching
+from nls.errors import UserError
 
 # Of one row or run; a table of more is a slip of the pen.
 MOST_SEEDS = 10_000
@@ -29,7 +30,9 @@ def _check_seeds(seeds: Any) -> Any:
 # An accuracy on fewer images chooses by chance.
 FEWEST_HELD_OUT = 50
 # Braces would be wildcards to Snakemake; a line break, or nothing, is no path.
-PATH = r"^[^{}\x00-\x1f\x7f]+$"
+PathText = Annotated[
+    str, matching(r"[^{}\x00-\x1f\x7f]+", "a path is not empty, and has no braces and no line breaks")
+]
 
 
 def _check_dataset(name: str) -> str:
@@ -38,7 +41,7 @@ def _check_dataset(name: str) -> str:
     return name
 
 
-DatasetName = Annotated[str, Field(pattern=PATH), AfterValidator(_check_dataset)]
+DatasetName = Annotated[PathText, AfterValidator(_check_dataset)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Seeds = Annotated[int | list[int], BeforeValidator(_check_seeds)]
 

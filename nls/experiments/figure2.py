@@ -19,7 +19,7 @@ from nls.data import IMAGE_SETS, ImageDataset, Split, load_images
 from nls.engine.optimizers import Adam
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
-from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
+from nls.engine.settings import RunSpec, Settings, did_you_mean, run_name, told_with_key
 from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.steps import LOOK, require_finite
 from nls.engine.user_code import is_user_code, user_files
@@ -39,12 +39,6 @@ COLLAPSE_MARGIN = 0.05
 _IMAGES, _ROWS = 1000, 32_000
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
-
-
-def _known_loss(name: str) -> str:
-    if name not in LOSSES and not is_user_code(name):
-        raise ValueError(f"take one of {', '.join(LOSSES)}, or file.py:Class")
-    return name
 
 
 class Training(Settings):
@@ -79,11 +73,24 @@ class DatasetPlan(Settings):
     @classmethod
     def _losses(cls, losses: dict[str, LossPlan]) -> dict[str, LossPlan]:
         for name, plan in losses.items():
-            loss = _known_loss(plan.loss or name)
-            if not is_user_code(loss):
+            loss = plan.loss or name
+            if loss in LOSSES:
                 with told_with_key():
                     check_settings(LOSSES[loss], plan.model_extra or {}, name)
+            elif not is_user_code(loss):
+                raise ValueError(f"{name}: {_unknown_loss(loss, plan)}")
         return losses
+
+
+def _unknown_loss(loss: str, plan: LossPlan) -> str:
+    """Return what to tell of an entry whose loss there is not; its key ``loss`` may be what is misspelt."""
+    for key in () if plan.loss else plan.model_extra or ():
+        if hint := did_you_mean(key, LossPlan.model_fields):
+            return f"unknown key {key!r}; {hint.strip()}"
+    return (
+        f"no loss is called {loss!r}; {did_you_mean(loss, LOSSES)}take one of {', '.join(LOSSES)}, "
+        "or file.py:Class"
+    )
 
 
 class Config(ExperimentConfig):

@@ -12,12 +12,12 @@ from pydantic import Field, create_model, field_validator
 
 from nls.engine.files import holds, write_if_changed
 from nls.engine.finished import METRICS
-from nls.engine.settings import Device, RunSpec, Settings, parse
+from nls.engine.settings import Device, Name, RunSpec, Settings, parse
 from nls.engine.yaml_files import yaml_text
 from nls.errors import UserError
 from nls.experiments.common import (
-    PATH,
     Common,
+    PathText,
     ExperimentConfig,
     results_directory,
     run_directory,
@@ -33,14 +33,10 @@ Experiments = create_model("Experiments", __base__=Settings, **_keys)
 class SuiteConfig(Settings):
     """A configuration file."""
 
-    suite: str = Field(
-        max_length=100,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="name of the folders below results/ and reports/",
-    )
-    data_root: str = Field("data", pattern=PATH, description="folder of the datasets")
-    mirror: str | None = Field(
-        None, pattern=PATH, description="folder or http address to fetch datasets from (see docs/data.md)"
+    suite: Name = Field(max_length=100, description="name of the folders below results/ and reports/")
+    data_root: PathText = Field("data", description="folder of the datasets")
+    mirror: PathText | None = Field(
+        None, description="folder or http address to fetch datasets from (see docs/data.md)"
     )
     device: Device = Field("auto", description="where runs compute; auto takes a GPU if there is one")
     checkpoint_minutes: float = Field(5.0, gt=0, description="minutes between two checkpoints of a run")

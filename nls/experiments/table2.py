@@ -2,12 +2,12 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import trimesh
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from nls.data import load_scans, read_points
 from nls.data.pairs import read_pairs
@@ -18,7 +18,7 @@ from nls.engine.seeds import numpy_stream
 from nls.engine.settings import RunSpec, run_name
 from nls.engine.user_code import user_files
 from nls.errors import UserError
-from nls.experiments.common import Common, ExperimentConfig, Seed, Seeds, seed_list
+from nls.experiments.common import Common, ExperimentConfig, PathText, Seed, Seeds, seed_list
 from nls.experiments.watched_run import WatchedRun
 from nls.geometry.clouds import read_cloud, read_surface
 from nls.geometry.files import read_mesh, write_mesh
@@ -54,12 +54,20 @@ class ReconstructionConfig(ExperimentConfig):
     )
 
 
+def _check_data(name: str) -> str:
+    if not is_body(name) and not name.endswith(".csv"):
+        raise ValueError(f"take one of {', '.join(SCANS)}, or the path of a .csv file")
+    return name
+
+
+Data = Annotated[PathText, AfterValidator(_check_data)]
+
+
 class Config(ReconstructionConfig):
     """Settings of Table 2."""
 
-    data: str = Field(
+    data: Data = Field(
         "bodies",
-        pattern=r"^(bodies|faust|[^{}\x00-\x1f\x7f]+\.csv)$",
         description="set of scans and registrations: bodies, faust, or a CSV file of one's own with the columns "
         "scan, truth and name (see docs/data.md)",
     )
