@@ -26,7 +26,7 @@ from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
 from nls.experiments.common import run_directory
 from nls.experiments.cost import Cost, measure
-from nls.experiments.suite import Suite, load_suite
+from nls.experiments.suite import Suite, load_suite, missing_files
 
 PROFILE = Path("workflow/profiles/slurm/config.yaml")
 # Below this much free disk a run may end in the middle of what it writes.
@@ -157,10 +157,8 @@ def _disk(*folders: Path) -> Iterator[Finding]:
 
 
 def _files(left: Sequence[RunSpec]) -> Iterator[Finding]:
-    """Find files of the user that a run reads; what other runs of the suite leave will be there in time."""
-    for path in dict.fromkeys(path for spec in left for path in spec.files_read()):
-        if not Path(path).exists() and Path(path).parts[0] != "results":
-            yield Finding("file", f"{path} is not there; the suite's config names it", stops=True)
+    for path in missing_files(left):
+        yield Finding("file", f"{path} is not there; the suite's config names it", stops=True)
 
 
 def _dataset(name: str, root: Path, mirror: str | None) -> Finding:

@@ -1,8 +1,7 @@
 """A suite: a configuration file, its experiments, and the specs they expand into."""
 
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +16,8 @@ from nls.engine.yaml_files import yaml_text
 from nls.errors import UserError
 from nls.experiments.common import (
     Common,
-    PathText,
     ExperimentConfig,
+    PathText,
     results_directory,
     run_directory,
     spec_file,
@@ -162,9 +161,42 @@ def _require_runs(specs: Mapping[str, Sequence[RunSpec]], suite: str, source: st
 
 
 def _require_distinct(specs: Sequence[RunSpec], place: str) -> None:
-    repeated = sorted(name for name, count in Counter(spec.run for spec in specs).items() if count > 1)
-    if repeated:
-        raise UserError(
-            f"{place}: two runs would be named {repeated[0]!r}: remove one, or let them differ in letters of A to Z "
-            "or digits"
-        )
+    named: dict[str, RunSpec] = {}
+    for spec in specs:
+        other = named.setdefault(spec.run, spec)
+        if other is not spec:
+            remedy = (
+                "remove one" if other == spec else "let their names differ in letters from A to Z or digits"
+            )
+            raise UserError(f"{place}: two runs would be named {spec.run!r}: {remedy}")
+
+
+def missing_files(specs: Iterable[RunSpec]) -> list[str]:
+    """Return the user's own files that runs read and that are not there; what other runs leave will be in time."""
+    files = dict.fromkeys(path for spec in specs for path in spec.files_read())
+    return [path for path in files if Path(path).parts[0] != "results" and not Path(path).exists()]
+
+
+def require_files(suite: Suite, source: str) -> None:
+    """Check that the user's own files are there, before Snakemake asks for a rule that makes them.
+
+    Raises:
+        UserError: one is not; the message names ``source`` and the first key of the config that names the file.
+    """
+    for experiment, specs in suite.specs.items():
+        for path in missing_files(specs):
+            values = suite.experiment(experiment).model_dump()
+            key = next(_keys_naming(path, values, f"experiments.{experiment}"), f"experiments.{experiment}")
+            raise UserError(f"{source}: {key}: there is no file {path}; name one relative to this directory")
+
+
+def _keys_naming(path: str, value: Any, key: str) -> Iterator[str]:
+    """Yield the keys of a config that are, or whose values are, a file or something in it (``FILE.py:NAME``)."""
+    if isinstance(value, str) and (value == path or value.startswith(f"{path}:")):
+        yield key
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for name, inside in entries:
+        yield from _keys_naming(path, name, f"{key}.{name}")
+        yield from _keys_naming(path, inside, f"{key}.{name}")

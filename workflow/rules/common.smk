@@ -8,7 +8,7 @@ from pathlib import Path
 from nls.engine.finished import BENCHMARK, HISTORY, LOG, METRICS, PROVENANCE, SPEC
 from nls.engine.yaml_files import read_yaml
 from nls.errors import UserError
-from nls.experiments import RECIPES, load_suite
+from nls.experiments import RECIPES, load_suite, require_files
 from nls.reporting.kept_runs import kept_file
 from nls.reporting.products import FIGURES, TABLES, experiment_of
 from snakemake.exceptions import WorkflowError
@@ -18,7 +18,9 @@ try:
         # Snakemake takes the last of two equal keys in silence.
         if Path(path).suffix != ".json":
             read_yaml(Path(path))
-    SUITE = load_suite(config, " + ".join(map(str, workflow.configfiles)) or "config")
+    CONFIG = " + ".join(map(str, workflow.configfiles)) or "config"
+    SUITE = load_suite(config, CONFIG)
+    require_files(SUITE, CONFIG)
 except UserError as error:
     raise WorkflowError(f"nls: {error}")
 
