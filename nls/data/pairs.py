@@ -24,8 +24,8 @@ def read_pairs(path: Path) -> list[Pair]:
     """Read the rows of a CSV file with the columns scan, truth and name; paths are relative to its folder.
 
     Raises:
-        UserError: the file cannot be read, lacks a column or has no rows; a row lacks its scan or its name, names a
-            file that is not there, or repeats a name.
+        UserError: the file cannot be read, lacks a column or has no rows; a row lacks its scan or its name, has more
+            fields than there are columns, names a file that is not there, or repeats a name.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -53,6 +53,8 @@ def read_pairs(path: Path) -> list[Pair]:
 def _pair(path: Path, number: int, row: dict[str, str | None]) -> Pair:
     scan, truth, name = ((row[column] or "").strip() for column in _COLUMNS)
     place = f"{path}: row {number}"
+    if None in row:
+        raise UserError(f"{place}: has more fields than the first line: put a text with commas in quotes")
     if not scan:
         raise UserError(f"{place}: names no scan")
     if not _NAME.fullmatch(name):

@@ -51,6 +51,18 @@ def seed_list(seeds: int | list[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
+def require_images(key: str, asked: int | None, there: int) -> None:
+    """Check that there are as many images as a setting asks for; None asks for all.
+
+    Raises:
+        UserError: there are fewer; the message names ``key``.
+    """
+    if asked is not None and asked > there:
+        raise UserError(
+            f"{key}: {asked} images are more than the {there} that there are: take fewer, or null"
+        )
+
+
 class Resources(Settings):
     """What one job of an experiment asks of the scheduler."""
 

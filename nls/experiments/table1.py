@@ -4,7 +4,8 @@ A run trains one network by one method, attacks it, and records how its accuracy
 of PGD.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +42,7 @@ from nls.experiments.common import (
     Seed,
     Seeds,
     results_directory,
+    require_images,
     seed_list,
 )
 from nls.experiments.training import NetworkName, Training, images_of, train, weights_of
@@ -77,6 +79,8 @@ class AttackPlan(Settings):
         if unknown:
             raise ValueError(f"unknown attack {unknown[0]!r}; take some of {', '.join(ATTACKS)}")
         return names
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
+            raise ValueError(f"{repeated[0]!r} is named twice")
 
     @field_validator("curve_eps")
     @classmethod
@@ -214,7 +218,11 @@ def expand(config: Config, common: Common) -> list[Spec]:
 
 
 def run(spec: Spec, run: Run) -> dict[str, Any]:
-    """Train, attack, and draw the curves."""
+    """Train, attack, and draw the curves.
+
+    Raises:
+        UserError: the test set has fewer images than the attacks, or the curves, are to have.
+    """
     row, plan = spec.row, spec.attacks
     data = load_images(row.dataset, Path(spec.data_root))
     run.data[row.dataset] = data.fingerprint
@@ -242,6 +250,9 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         restarts=plan.starts,
         mean_over_starts=True,
         effort=plan.effort(),
+    there = len(data.test.labels)
+    require_images("attacks.test_images", plan.test_images, there)
+    require_images("attacks.curve_images", plan.curve_images, plan.test_images or there)
         seed=spec.seed,
         batch_size=plan.batch_size,
         carry_out=carry_out,

@@ -25,7 +25,7 @@ from nls.engine.steps import LOOK, cosine, require_finite
 from nls.engine.user_code import is_user_code
 from nls.errors import UserError
 from nls.experiments.calibration import calibrate, output_layer
-from nls.experiments.common import FEWEST_HELD_OUT
+from nls.experiments.common import FEWEST_HELD_OUT, require_images
 from nls.experiments.kept_weights import KeptWeights, robustness
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
 from nls.objectives.base import ClassifierLoss, Moment, require_loss
@@ -151,7 +151,7 @@ def train(
     end, by then calibrated if that is wanted.
 
     Raises:
-        UserError: the part of the training set is not larger than ``held_out`` and a batch, or see
+        UserError: the part of the training set is larger than it, or not larger than ``held_out`` and a batch, or see
             :func:`output_layer`.
         RunError: a loss is not finite.
     """
@@ -239,7 +239,7 @@ def _divided(split: Split, training: Training, seed: int) -> tuple[np.ndarray, n
     """Return the rows of the images to train on, and of those that are held out.
 
     Raises:
-        UserError: those to train on do not fill a batch.
+        UserError: the split has fewer images than ``train_images``, or those to train on do not fill a batch.
     """
     rows = numpy_stream(seed, "subset").permutation(len(split.labels))[: training.train_images]
     held_out, rows = rows[: training.held_out], rows[training.held_out :]
@@ -248,6 +248,7 @@ def _divided(split: Split, training: Training, seed: int) -> tuple[np.ndarray, n
             f"{len(rows)} images are left to train on, fewer than a batch of {training.batch_size}: take more "
             "train_images, a smaller batch_size, or fewer held_out"
         )
+    require_images("train_images", training.train_images, len(split.labels))
     return rows, held_out
 
 

@@ -252,6 +252,7 @@ def test_anyones_pairs_are_measured_against_a_mesh_points_or_nothing(suite, tmp_
         (["scan.npy,,a", "scan.npy,,a"], "scan,truth,name", "two rows are named a"),
         (["scan.npy,,"], "scan,truth,name", "no name"),
         ([",,a"], "scan,truth,name", "names no scan"),
+        (["scan.npy,,a,b"], "scan,truth,name", "row 2: has more fields than the first line"),
     ],
 )
 def test_a_bad_list_of_pairs_is_told_in_one_line(tmp_path, rows, columns, word):

@@ -279,6 +279,11 @@ def images(count, side=8, width=8, classes=10):
         (lambda: images(20), TABLE1, ["20 images are left", "batch of 32"]),
         (lambda: images(100, classes=2), TABLE1 | {"attacks": TABLE1["attacks"] | {"attacks": ["autoattack"]}},
          ["four classes, not 2"]),
+        (lambda: images(50), TABLE1, ["train_images: 64 images are more than the 50"]),
+        (lambda: images(100), TABLE1 | {"attacks": TABLE1["attacks"] | {"test_images": 101}},
+         ["attacks.test_images: 101 images are more than the 100"]),
+        (lambda: images(100), TABLE1 | {"attacks": TABLE1["attacks"] | {"curve_images": 5}},
+         ["attacks.curve_images: 5 images are more than the 4"]),
     ],
 )  # fmt: skip
 def test_images_that_nothing_can_be_learnt_from(refused, here, make, spec, told):
