@@ -33,16 +33,17 @@ from nls.data import IMAGE_SETS, load_images
 from nls.engine.finished import METRICS
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
-from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
+from nls.engine.settings import RunSpec, Settings, did_you_mean, run_name, told_with_key
 from nls.engine.user_code import is_user_code, short_name, user_file, user_files
+from nls.errors import UserError
 from nls.experiments.common import (
     Common,
     DatasetName,
     ExperimentConfig,
     Seed,
     Seeds,
-    results_directory,
     require_images,
+    results_directory,
     seed_list,
 )
 from nls.experiments.training import NetworkName, Training, images_of, train, weights_of
@@ -78,9 +79,9 @@ class AttackPlan(Settings):
         unknown = [name for name in names if name not in ATTACKS]
         if unknown:
             raise ValueError(f"unknown attack {unknown[0]!r}; take some of {', '.join(ATTACKS)}")
-        return names
         if repeated := [name for name, count in Counter(names).items() if count > 1]:
             raise ValueError(f"{repeated[0]!r} is named twice")
+        return names
 
     @field_validator("curve_eps")
     @classmethod
@@ -166,6 +167,12 @@ class Config(ExperimentConfig):
         missing = [row.dataset for row in self.rows if row.dataset not in self.attacks]
         if missing:
             raise ValueError(f"attacks has no key {missing[0]!r}, which a row's dataset needs")
+        datasets = [row.dataset for row in self.rows]
+        if unused := [name for name in self.attacks if name not in datasets]:
+            hint = did_you_mean(unused[0], datasets)
+            raise ValueError(
+                f"attacks has the key {unused[0]!r}, and no row has this dataset; {hint}remove it"
+            )
         return self
 
 
@@ -204,7 +211,12 @@ class Spec(RunSpec):
 
 
 def expand(config: Config, common: Common) -> list[Spec]:
-    """Return one run for each row and seed."""
+    """Return one run for each row and seed.
+
+    Raises:
+        UserError: the runs of two rows would have one name.
+    """
+    _require_distinct(config.rows)
     return [
         Spec(
             **common.base("table1", row.run_name(seed), config.threads),
@@ -217,6 +229,17 @@ def expand(config: Config, common: Common) -> list[Spec]:
     ]
 
 
+def _require_distinct(rows: Sequence[Row]) -> None:
+    named: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        name = row.run_name(seed=0)
+        first = named.setdefault(name, number)
+        if first != number:
+            raise UserError(
+                f"two runs would be named {name!r}: give rows.{first} or rows.{number} another variant, or remove one"
+            )
+
+
 def run(spec: Spec, run: Run) -> dict[str, Any]:
     """Train, attack, and draw the curves.
 
@@ -227,6 +250,9 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     data = load_images(row.dataset, Path(spec.data_root))
     run.data[row.dataset] = data.fingerprint
     require_defined(members(plan.attacks), data.classes, "linf", data.test.images.shape)
+    there = len(data.test.labels)
+    require_images("attacks.test_images", plan.test_images, there)
+    require_images("attacks.curve_images", plan.curve_images, plan.test_images or there)
     method = make_method(row.method, spec.method_settings())
     trained = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
     network = trained.network
@@ -250,9 +276,6 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
         restarts=plan.starts,
         mean_over_starts=True,
         effort=plan.effort(),
-    there = len(data.test.labels)
-    require_images("attacks.test_images", plan.test_images, there)
-    require_images("attacks.curve_images", plan.curve_images, plan.test_images or there)
         seed=spec.seed,
         batch_size=plan.batch_size,
         carry_out=carry_out,

@@ -25,6 +25,9 @@ def changed(*steps):
 
 
 FIGURE2, TABLE1 = ("experiments", "figure2"), ("experiments", "table1")
+METHODS = ("experiments", "table2", "methods")
+ROWS, PLANS = (SMOKE["experiments"]["table1"][key] for key in ("rows", "attacks"))
+OWN = ROWS[0] | {"method": "mine.py:Mine"}
 DIGITS = (*FIGURE2, "datasets", "digits")
 
 
@@ -56,8 +59,53 @@ DIGITS = (*FIGURE2, "datasets", "digits")
             ["svhn", "mnist"],
         ),
         (changed("device", "tpu"), ["device", "'tpu'", "'auto', 'cpu' or 'cuda'"]),
-        (changed("suite", "../up"), ["suite", "../up"]),
-        (changed(*DIGITS, "fractions", [0.1, 0.1]), ["experiments.figure2", "two runs would be named"]),
+        (changed("suite", "../up"), ["suite: '../up'", "take letters from A to Z, digits"]),
+        (changed("data_root", "a{b}"), ["data_root: 'a{b}'", "no braces"]),
+        (
+            changed(*DIGITS, "fractions", [0.1, 0.1]),
+            ["experiments.figure2", "two runs would be named", "remove one"],
+        ),
+        (
+            changed(*DIGITS, "fractions", [0.1, 0.10000001]),
+            ["two runs would be named", "let their names differ in letters from A to Z"],
+        ),
+        (
+            changed(*TABLE1, "rows", [*ROWS, OWN, OWN | {"method": "mine.py:Other"}]),
+            ["'digits-convnet-small-mine'", f"give rows.{len(ROWS)} or rows.{len(ROWS) + 1} another variant"],
+        ),
+        (
+            changed(*DIGITS, "losses", {"geometrik_svm": {}}),
+            ["digits.losses: geometrik_svm: no loss is called", "did you mean 'geometric_svm'"],
+        ),
+        (
+            changed(*DIGITS, "losses", {"squared": {"los": "mine.py:Squared"}}),
+            ["digits.losses: squared: unknown key 'los'; did you mean 'loss'?"],
+        ),
+        (
+            changed(*DIGITS, "losses", {"cross_entropy": {"weight": 1}}),
+            ["cross_entropy: unknown key 'weight'; it takes no settings"],
+        ),
+        (
+            changed(*METHODS, "levelset", {"method": "levelset", "training": {"step": 64}}),
+            ["'experiments.table2.methods.levelset.training.step'", "did you mean 'steps'"],
+        ),
+        (
+            changed(*METHODS, {"width": {"method": "poisson", "depht": 3}}),
+            ["'experiments.table2.methods.width.depht'", "did you mean 'depth'"],
+        ),
+        (
+            changed("experiments", "table2", "data", "body"),
+            ["data: 'body'", "bodies, faust, or the path of a .csv file"],
+        ),
+        (changed(*TABLE1, "attacks", {}), ["experiments.table1: attacks has no key 'digits'"]),
+        (
+            changed(*TABLE1, "attacks", PLANS | {"mnits": PLANS["digits"]}),
+            ["experiments.table1: attacks has the key 'mnits', and no row has this dataset"],
+        ),
+        (
+            changed(*TABLE1, "attacks", "digits", "attacks", ["pgd-xent", "pgd-xent"]),
+            ["attacks.digits.attacks", "'pgd-xent' is named twice"],
+        ),
     ],
 )
 def test_a_wrong_config_is_one_line_that_names_file_key_and_what_is_allowed(config, words):
