@@ -160,6 +160,11 @@ def check_configs_of_snakemake(words: Sequence[str]) -> None:
                     )
 
 
+def suite_or_config(text: str) -> str:
+    """Read the name of a suite, or the path of its YAML file."""
+    return text if text.endswith((".yaml", ".yml")) else suite(text)
+
+
 def suite(text: str) -> str:
     """Read the name of a suite, which is one of a folder and of a config file."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):

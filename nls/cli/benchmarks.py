@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from nls.arguments import Verbs, suite
+from nls.arguments import Verbs, suite, suite_or_config
 from nls.cli.options import print_result
 from nls.errors import UserError
 
@@ -28,7 +28,10 @@ def _add_doctor(verbs: Verbs) -> None:
         result=True,
     )
     parser.add_argument(
-        "--suite", type=suite, default="paper", help="a config of config/; default: %(default)s"
+        "--suite",
+        type=suite_or_config,
+        default="paper",
+        help="a config of config/, or the path of a YAML file; default: %(default)s",
     )
 
 

@@ -50,6 +50,8 @@ class Finding:
 def examine(suite_name: str, mirror: str | None) -> dict[str, Any]:
     """Print what was found, line by line, and the cost of the suite's runs that are not done; return both.
 
+    The suite is the name of a config of ``config/``, or the path of a YAML file.
+
     Raises:
         UserError: the suite has no config.
     """
@@ -70,14 +72,13 @@ def examine(suite_name: str, mirror: str | None) -> dict[str, Any]:
     }
 
 
-def _suite(name: str) -> Suite:
-    path = Path("config") / f"{name}.yaml"
+def _suite(name_or_path: str) -> Suite:
+    is_path = name_or_path.endswith((".yaml", ".yml"))
+    path = Path(name_or_path) if is_path else Path("config") / f"{name_or_path}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in Path("config").glob("*.yaml")))
-        remedy = (
-            f"take one of {known}" if known else "work in the clone, or put your config into config/ here"
-        )
-        raise UserError(f"there is no {path}: {remedy}")
+        remedy = f"take one of {known}" if known else "work in the clone"
+        raise UserError(f"there is no {path}: {remedy}, or give the path of a config, such as my_suite.yaml")
     return load_suite(read_yaml(path), str(path))
 
 

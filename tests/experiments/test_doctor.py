@@ -171,6 +171,15 @@ def test_an_unknown_suite_is_told_the_known_ones(checkout, capsys):
     configure(checkout)
     assert main(["doctor"]) == 2
     assert "there is no config/paper.yaml: take one of s" in capsys.readouterr().err
+    assert main(["doctor", "--suite", "mine.yaml"]) == 2
+    assert "there is no mine.yaml: take one of s, or give the path" in capsys.readouterr().err
+
+
+def test_a_suite_may_be_given_as_a_file(checkout, capsys):
+    configure(checkout, **on_dataset("mine.npz"))
+    (checkout / "config/s.yaml").rename("my_suite.yaml")
+    assert main(["doctor", "--suite", "my_suite.yaml"]) == 2
+    assert "nls: file: mine.npz is not there" in capsys.readouterr().err
 
 
 def test_a_dataset_that_cannot_be_had_stops_and_one_that_can_does_not(checkout, capsys, monkeypatch):
