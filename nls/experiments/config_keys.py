@@ -68,7 +68,15 @@ def _rows(model: dict[str, Any], models: dict[str, Any], prefix: str) -> Iterato
         meaning = entry.get("description", "").replace("|", "\\|")
         yield f"| `{name}` | {_type(entry, models)} | {default} | {meaning} |"
         for suffix, part in inner:
+            if len(inner) > 1:
+                yield f"| **with `method: {_method(part)}`** | | | |"
             yield from _rows(part, models, f"{name}{suffix}.")
+
+
+def _method(model: dict[str, Any]) -> str:
+    """Return what the key ``method`` is in one of several models that it tells apart."""
+    method = model["properties"]["method"]
+    return method.get("const", method.get("description"))
 
 
 def _model(entry: dict[str, Any], models: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -69,7 +69,7 @@ class Config(ReconstructionConfig):
     data: Data = Field(
         "bodies",
         description="set of scans and registrations: bodies, faust, or a CSV file of one's own with the columns "
-        "scan, truth and name (see docs/data.md)",
+        "scan, truth and name (see docs/add_scan.md)",
     )
     scans: list[int] | None = Field(
         None,
