@@ -63,6 +63,7 @@ def worked_example(folder: Path) -> None:
     write_files(page, folder)
     row = blocks(page, "yaml")[0].text
     head, end, tail = (ROOT / "config/smoke.yaml").read_text().partition("    attacks:\n      digits:\n")
+    head = head.replace("suite: smoke", "suite: my_suite")
     (folder / "my_suite.yaml").write_text(head + row + end + tail)
 
 
