@@ -114,7 +114,9 @@ def attack(
     forward pass of the model in evaluation mode.
 
     Of a model that draws random numbers, gradients are means over :data:`PASSES` passes (of PGD and APGD), verdicts
-    are those of the mean logits, and ``autoattack`` is AutoAttack's version for such models.
+    are those of the mean logits, and ``autoattack`` is AutoAttack's version for such models. PGD takes all its steps,
+    and a point counts as adversarial if two such verdicts, with draws of their own, both find it wrong: with one look
+    a step, chance alone would break images.
 
     Args:
         model: images ``(n, c, h, w)`` in [0, 1] to logits ``(n, classes)``; on the images' device.
@@ -229,12 +231,16 @@ class _Examples:
                 loss=PGD_ATTACKS[name],
                 steps=steps,
                 step_size=step_size,
+                stop_when_broken=self.passes == 1,
                 passes=self.passes,
                 batch_size=self.batch_size,
             )
-        self._keep(rows, result.points, result.broken)
+            broken = result.broken
+            if self.passes > 1:
+                broken = broken & ~self._withstood(rows, result.points)
+        self._keep(rows, result.points, broken)
         left = among.clone()
-        left[rows] = ~result.broken
+        left[rows] = ~broken
         return left
 
     def vanishing_share(self, name: str, clean: Tensor) -> float:
@@ -270,9 +276,15 @@ class _Examples:
             passes=self.passes,
         )
         with self._drawing_for(name):
-            left = is_correct(self.model, points, self.labels[rows], self.batch_size, self.passes)
+            left = self._withstood(rows, points)
+            if self.passes > 1:
+                left = left | self._withstood(rows, points)
         self._keep(rows, points, ~left)
         return left
+
+    def _withstood(self, rows: Tensor, points: Tensor) -> Tensor:
+        """Return which of these examples the model gets right at ``points``."""
+        return is_correct(self.model, points, self.labels[rows], self.batch_size, self.passes)
 
     def _keep(self, rows: Tensor, points: Tensor, wrong: Tensor) -> None:
         self.points[rows[wrong]] = points[wrong]

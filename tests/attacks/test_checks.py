@@ -190,7 +190,7 @@ def test_a_model_without_any_gradient_is_for_square_alone(examples):
 def test_a_randomised_model_gets_averaged_gradients_and_the_same_report_twice(examples):
     network, images, labels = examples
     state = torch.get_rng_state()
-    settings = {"eps": 0.03, "steps": 4, "step_size": 0.01, "effort": QUICK}
+    settings = {"eps": 0.06, "steps": 8, "step_size": 0.01, "effort": QUICK}
     first, second = (attack(Noisy(network), images, labels, **settings) for _ in range(2))
     assert torch.equal(state, torch.get_rng_state())
     assert first.settings["passes"] == 20
@@ -216,6 +216,23 @@ def test_averaging_makes_pgd_stronger_on_a_noisy_model(examples):
         torch.manual_seed(1)
         left[passes] = int(is_correct(model, result.points, labels, passes=200).sum())
     assert left[20] < left[1] - 5
+
+
+def test_chance_alone_breaks_no_image(examples):
+    """In a ball of radius 0 nothing can be done, however often one looks."""
+    network, images, labels = examples
+
+    class NoisyLogits(Around):
+        def forward(self, images):
+            logits = self.inner(images)
+            return logits + 15.0 * torch.randn_like(logits)
+
+    report = attack(
+        NoisyLogits(network), images, labels, eps=0.0, attacks=["pgd-margin", "apgd-ce"], steps=10, restarts=3,
+        effort=QUICK,
+    )  # fmt: skip
+    assert 0.5 * len(labels) < report.clean.sum() < len(labels)
+    assert report.minimum.sum() >= 0.8 * report.clean.sum()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
