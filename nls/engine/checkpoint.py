@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from nls.engine.files import written_whole
+from nls.engine.state import Stateful
+from nls.engine.user_code import described
 from nls.errors import Interrupted, UserError, first_line
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 Note = Callable[[str], None]
+_SAVABLE = "tensors, numbers, strings, lists and dictionaries"
 _GENERATIONS = ("checkpoint.pt", "checkpoint.previous.pt")
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -167,8 +170,25 @@ def _require_readable(content: bytes) -> None:
         torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            "the state of this run cannot be saved: a state_dict of your class holds more than tensors, numbers, "
-            "strings, lists and dictionaries"
+            f"the state of this run cannot be saved: a state_dict of your class holds more than {_SAVABLE}"
+        ) from error
+
+
+def require_savable(part: Stateful) -> None:
+    """Find out before the first step whether a checkpoint can hold the state of a user's class, as far as it is there.
+
+    Raises:
+        UserError: it cannot; the message names the class and its file.
+    """
+    state, content = part.state_dict(), io.BytesIO()
+    try:
+        torch.save(state, content)
+        content.seek(0)
+        torch.load(content, map_location="cpu", weights_only=True)
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{described(part)}: its state_dict holds more than {_SAVABLE}, and no checkpoint could keep it; mend the "
+            "file"
         ) from error
 
 

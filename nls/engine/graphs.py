@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nls.errors import first_line
+from nls.errors import UserError, first_line
 
 # A capture costs about as much as two calls.
 _WORTH_CAPTURING = 4
@@ -80,6 +80,7 @@ class RepeatedLoss:
         parameters: that take the gradients, in ``grad``; an optimizer changes them in place.
         generators: what the loss draws from.
         capture: False for a loss whose steps differ in kind, or that needs a value on the way.
+        backward: makes the gradients of the loss.
 
     Attributes:
         failure: why the loss is called each time on a GPU; empty where it is not so.
@@ -93,8 +94,10 @@ class RepeatedLoss:
         device: torch.device,
         *,
         capture: bool,
+        backward: Callable[[Tensor], None] = Tensor.backward,
     ) -> None:
         self._loss_of, self._parameters, self._generators = loss_of, parameters, generators
+        self._backward = backward
         self._device = device
         self._capture = capture and device.type == "cuda"
         self._stream: Any = torch.cuda.Stream(device) if self._capture else None
@@ -120,7 +123,7 @@ class RepeatedLoss:
         for parameter in self._parameters:
             parameter.grad = None
         loss = self._loss_of(*inputs)
-        loss.backward()
+        self._backward(loss)
         self._loss = loss.detach()
 
     def _on_side_stream(self, inputs: Sequence[Tensor | float]) -> None:
@@ -184,7 +187,7 @@ def _recorded(
                 work()
             finally:
                 graph.capture_end()
-        except RuntimeError as error:  # nothing was computed: a capture only records
+        except (RuntimeError, UserError) as error:  # nothing was computed: a capture only records
             _leave_capture_mode(generators)
             return None, first_line(error)
     return graph, ""

@@ -19,7 +19,10 @@ def require_finite(loss: Tensor | float, **where: int) -> float:
     value = float(loss.detach() if isinstance(loss, Tensor) else loss)
     if not math.isfinite(value):
         place = ", ".join(f"{name} {number}" for name, number in where.items())
-        raise RunError(f"the loss is {value} at {place}; a smaller learning rate may help")
+        # No rate has changed the weights before the first step.
+        first = where.get("step") == 0
+        remedy = "look at the loss and at the data" if first else "a smaller learning rate may help"
+        raise RunError(f"the loss is {value} at {place}; {remedy}")
     return value
 
 

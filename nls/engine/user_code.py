@@ -2,10 +2,11 @@
 
 import ast
 import importlib.util
+import inspect
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -110,6 +111,30 @@ def load_user_code(name: str) -> Any:
     return getattr(module, attribute)
 
 
+def make_user_object(name: str, settings: Mapping[str, Any], arguments: Sequence[str]) -> Any:
+    """Return an object of the class ``file.py:Name``, made with ``settings``, to be called with these arguments.
+
+    Raises:
+        UserError: see :func:`load_user_code`; or the class does not take the settings, or the object not the
+            arguments, which are told by their names.
+    """
+    kind = load_user_code(name)
+    with told_as_theirs(name, f"does not take the settings {dict(settings)}", "mend the config"):
+        made = kind(**settings)
+    from torch import nn  # the command line imports this file, and must answer without torch
+
+    # The call of torch's modules takes anything, and hands it to ``forward``.
+    called = made.forward if isinstance(made, nn.Module) else made
+    try:
+        inspect.signature(called).bind(*arguments)
+    except ValueError:  # compiled code may not say what it takes
+        pass
+    except TypeError as error:
+        words = f"cannot be called as ({', '.join(arguments)}) ({error})"
+        raise UserError(f"{name}: {words}; see docs/add_method.md") from error
+    return made
+
+
 @contextmanager
 def told_as_theirs(name: str, what: str, remedy: str) -> Iterator[None]:
     """Tell an exception of a user's code, to which an exit counts, in one line with the user's own frames below it.
@@ -145,7 +170,12 @@ def described(thing: object) -> str:
     """Return the name of a thing's class, with its file if that is a user's."""
     kind = type(thing)
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return f"{file}:{kind.__name__}" if kind.__module__.startswith(_PREFIX) else kind.__name__
+    return f"{file}:{kind.__name__}" if is_theirs(thing) else kind.__name__
+
+
+def is_theirs(thing: object) -> bool:
+    """Tell whether a thing is of a class in a user's file."""
+    return type(thing).__module__.startswith(_PREFIX)
 
 
 def _told(error: BaseException) -> str:

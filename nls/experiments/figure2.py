@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from nls.data import IMAGE_SETS, ImageDataset, Split, load_images
+from nls.engine.checkpoint import require_savable
 from nls.engine.optimizers import Adam
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
@@ -27,7 +28,7 @@ from nls.errors import UserError
 from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig, Seed
 from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import SmallConvNet
-from nls.objectives.base import require_loss
+from nls.objectives.base import backward, require_loss
 from nls.objectives.binary import CrossEntropy, Hinge
 from nls.objectives.geometric_svm import GeometricSVM
 from nls.objectives.settings import check_settings, make_loss
@@ -251,6 +252,7 @@ def learn(
     parts: dict[str, Part] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     parts |= {f"batches of seed {seed}": stream for seed, stream in zip(seeds, batches, strict=True)}
     if isinstance(loss_of, Stateful):
+        require_savable(loss_of)
         parts["loss"] = loss_of
     run.progress.seeds_together = len(seeds)
     start = 0
@@ -269,7 +271,7 @@ def learn(
         if is_user_code(spec.loss):
             require_loss(losses, loss_of)
         optimizer.zero_grad()
-        losses.sum().backward()
+        backward(losses.sum(), loss_of)
         optimizer.step()
         schedule.step()
         if step % LOOK == 0 or step + 1 == spec.training.steps:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nls.attacks import channels_last
 from nls.data import ImageDataset, Split
 from nls.data.augment import CropFlip
+from nls.engine.checkpoint import require_savable
 from nls.engine.finished import DamagedRunError, require_whole
 from nls.engine.graphs import RepeatedLoss
 from nls.engine.optimizers import SGD, Adam
@@ -28,7 +29,7 @@ from nls.experiments.calibration import calibrate, output_layer
 from nls.experiments.common import FEWEST_HELD_OUT, require_images
 from nls.experiments.kept_weights import KeptWeights, robustness
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
-from nls.objectives.base import ClassifierLoss, Moment, require_loss
+from nls.objectives.base import ClassifierLoss, Moment, backward, require_loss
 
 
 def _check_network(name: str) -> str:
@@ -152,7 +153,7 @@ def train(
 
     Raises:
         UserError: the part of the training set is larger than it, or not larger than ``held_out`` and a batch, or see
-            :func:`output_layer`.
+            :func:`output_layer`, :func:`require_savable` and :func:`backward`.
         RunError: a loss is not finite.
     """
     device = run.device
@@ -180,6 +181,7 @@ def train(
         "search": search,
     }
     if isinstance(method, Stateful):
+        require_savable(method)
         parts["method"] = method
     saved = run.resume() or {"step": 0, "loss": 0.0, "parts": None}
     if saved["parts"] is not None:
@@ -190,7 +192,14 @@ def train(
         return require_loss(method(compiled, points, labels, Moment(epoch, search)), method)
 
     capture = not training.compile and getattr(method, "repeatable", lambda model: False)(network)
-    loss_and_gradient = RepeatedLoss(loss_of, list(network.parameters()), [search], device, capture=capture)
+    loss_and_gradient = RepeatedLoss(
+        loss_of,
+        list(network.parameters()),
+        [search],
+        device,
+        capture=capture,
+        backward=lambda loss: backward(loss, method, network),
+    )
     network.train()
     total, unseen = saved["loss"], list[Tensor]()
     order, augmentation = torch.empty(0), None

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from nls.engine.user_code import described
-from nls.errors import UserError
+from nls.engine.user_code import described, frames_of_user, is_theirs
+from nls.errors import UserError, first_line, memory_lacked
 from nls.levelset import rows_where
 
 
@@ -43,6 +43,23 @@ def require_loss(value: Any, loss: object) -> Float[Tensor, ""]:
     raise UserError(
         f"{described(loss)}: must return the loss, a tensor of shape () with a gradient, not {found}"
     )
+
+
+def backward(loss: Float[Tensor, ""], *makers: object) -> None:
+    """Make the gradients of a loss; ``makers`` are the objects that it comes from.
+
+    Raises:
+        UserError: torch cannot make them, and one of ``makers`` is of a user's class; the message names it.
+    """
+    try:
+        loss.backward()
+    except RuntimeError as error:
+        theirs = [described(maker) for maker in makers if is_theirs(maker)]
+        if not theirs or frames_of_user(error) or memory_lacked(error) is not None:
+            raise
+        raise UserError(
+            f"{' and '.join(theirs)}: the gradient of the loss failed ({first_line(error)}); mend the file"
+        ) from error
 
 
 class ClassifierLoss(Protocol):

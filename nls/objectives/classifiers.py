@@ -36,6 +36,7 @@ def make_method(name: str, settings: Mapping[str, Any]) -> ClassifierLoss:
     """Return the loss of a method of :data:`METHODS`, or of a user's ``file.py:Class``, built with ``settings``.
 
     Raises:
-        UserError: an unknown method, settings that it does not take, or a user's file that cannot be loaded.
+        UserError: an unknown method, settings that it does not take, or a user's file that cannot be loaded or whose
+            class cannot be called as a :class:`ClassifierLoss`.
     """
-    return make_loss(name, METHODS, settings)
+    return make_loss(name, METHODS, settings, ("model", "images", "labels", "moment"))

@@ -1,13 +1,13 @@
 """Losses from configs: what one may set, the parameters of a constructor within their types' bounds, and the loss."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field, create_model
 
 from nls.engine.settings import Settings, parse
-from nls.engine.user_code import is_user_code, load_user_code, told_as_theirs
+from nls.engine.user_code import is_user_code, make_user_object
 from nls.errors import UserError
 
 Radius = Annotated[float, Field(ge=0, le=1)]
@@ -37,17 +37,23 @@ def check_settings(kind: type, settings: Mapping[str, Any], source: str) -> None
     parse(create_model(kind.__name__, __base__=Settings, **fields), dict(settings), source)
 
 
-def make_loss(name: str, kinds: Mapping[str, type], settings: Mapping[str, Any]) -> Any:
+def make_loss(
+    name: str,
+    kinds: Mapping[str, type],
+    settings: Mapping[str, Any],
+    arguments: Sequence[str] = ("network", "points", "labels"),
+) -> Any:
     """Return the loss ``name`` of ``kinds``, or a user's ``file.py:Class``, built with ``settings``.
 
+    The loss will be called with ``arguments``.
+
     Raises:
-        UserError: an unknown loss, settings that its class does not take, or a user's file that cannot be loaded.
+        UserError: an unknown loss, settings that its class does not take, or a user's file that cannot be loaded or
+            whose class cannot be called so.
     """
     if not is_user_code(name):
         if name not in kinds:
             raise UserError(f"unknown loss {name!r}: take one of {', '.join(kinds)}, or FILE.py:CLASS")
         check_settings(kinds[name], settings, f"the settings of {name}")
         return kinds[name](**settings)
-    kind = load_user_code(name)
-    with told_as_theirs(name, f"does not take the settings {dict(settings)}", "mend the config"):
-        return kind(**settings)
+    return make_user_object(name, settings, arguments)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nls.engine.settings import Settings
-from nls.engine.user_code import load_user_code, told_as_theirs
+from nls.engine.user_code import make_user_object
 from nls.errors import UserError
 from nls.reconstruction.session import SurfaceSession
 from nls.reconstruction.surface import Surface
@@ -30,11 +30,9 @@ class UserMethod(Settings):
         """Reconstruct; see :class:`SurfaceMethod`.
 
         Raises:
-            UserError: the class does not take the settings, or what it returns is no mesh.
+            UserError: the class does not take the settings or the three arguments, or what it returns is no mesh.
         """
-        kind = load_user_code(self.method)
-        with told_as_theirs(self.method, f"does not take the settings {self.settings}", "mend the config"):
-            method = kind(**self.settings)
+        method = make_user_object(self.method, self.settings, ("points", "seed", "device"))
         mesh = method(points, seed, session.device)
         if (
             not isinstance(mesh, trimesh.Trimesh)

@@ -164,8 +164,25 @@ LOSSES = {
     "raises": ("raise ValueError('odd')", 1, ["ValueError: odd", "your own code"]),
     "raises in a package": ("return torch.zeros(2) @ torch.zeros(3)", 1, ["RuntimeError", "your own code"]),
     "exits": ("sys.exit(0)", 1, ["SystemExit", "your own code"]),
-    "returns NaN": ("return loss * float('nan')", 1, ["the loss is nan"]),
-    "returns infinity": ("return loss * float('inf')", 1, ["the loss is"]),
+    "returns NaN": ("return loss * float('nan')", 1, ["the loss is nan at step 0", "look at the loss"]),
+    "returns infinity": ("return loss * float('inf')", 1, ["the loss is", "look at the loss"]),
+    "has no gradient": (
+        "e = loss.exp()\n        loss = e.log()\n        e.add_(1)\n        return loss",
+        2,
+        ["mine.py:Mine", "the gradient of the loss failed", "inplace operation"],
+    ),
+    "keeps what cannot be saved": (
+        "return loss\n\n    def state_dict(self):\n        return {'draw': lambda: 1}\n\n"
+        "    def load_state_dict(self, state):\n        pass",
+        2,
+        ["mine.py:Mine", "state_dict holds more than tensors"],
+    ),
+    "keeps what cannot be read again": (
+        "return loss\n\n    def state_dict(self):\n        return {'at': Mine()}\n\n"
+        "    def load_state_dict(self, state):\n        pass",
+        2,
+        ["mine.py:Mine", "state_dict holds more than tensors"],
+    ),
 }
 HEAD = "import sys\nimport torch\n\n\n"
 CALLS = {
@@ -206,6 +223,19 @@ CLASSES = {
         ["mine.py:Mine", "KeyError"],
     ),
     "exits": ("class Mine:\n    def __init__(self):\n        sys.exit(0)", ["mine.py:Mine", "SystemExit"]),
+    "has no call": ("class Mine:\n    pass", ["mine.py:Mine: cannot be called as (", "docs/add_method.md"]),
+    "takes less": (
+        "class Mine:\n    def __call__(self, x):\n        pass",
+        ["mine.py:Mine: cannot be called as (", "too many positional arguments", "docs/add_method.md"],
+    ),
+    "takes more": (
+        "class Mine:\n    def __call__(self, a, b, c, d, e):\n        pass",
+        ["mine.py:Mine: cannot be called as (", "'", "docs/add_method.md"],
+    ),
+    "a module that takes less": (
+        "class Mine(torch.nn.Module):\n    def forward(self, x):\n        pass",
+        ["mine.py:Mine: cannot be called as ("],
+    ),
     "no class": ("Mine = 3", ["mine.py:Mine", "int"]),
     "not there": ("Other = 3", ["mine.py", "no 'Mine'"]),
     "no Python": ("class Mine", ["mine.py", "SyntaxError"]),
@@ -213,11 +243,18 @@ CLASSES = {
 }
 
 
+@pytest.mark.parametrize("experiment", ["figure2", "table1", "table2"])
 @pytest.mark.parametrize("case", CLASSES)
-def test_a_class_of_the_wrong_shape(refused, here, case):
+def test_a_class_of_the_wrong_shape(refused, here, case, experiment):
     text, told = CLASSES[case]
     Path("mine.py").write_text(f"{HEAD}{text}\n")
-    put(FIGURE2, loss="mine.py:Mine")
+    match experiment:
+        case "figure2":
+            put(FIGURE2, loss="mine.py:Mine")
+        case "table1":
+            put(TABLE1, row=TABLE1["row"] | {"method": "mine.py:Mine"})
+        case _:
+            put(TABLE2)
     refused(RUN, *told)
 
 

@@ -220,7 +220,10 @@ def test_cross_entropy_of_a_margin():
 
 def test_a_loss_of_ones_own_and_its_errors(tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("class Scaled:\n    def __init__(self, factor): self.factor = factor\n")
+    file.write_text(
+        "class Scaled:\n    def __init__(self, factor): self.factor = factor\n"
+        "    def __call__(self, network, points, labels): pass\n"
+    )
     assert make_loss(f"{file}:Scaled", {}, {"factor": 2}).factor == 2
     with pytest.raises(UserError, match="does not take the settings"):
         make_loss(f"{file}:Scaled", {}, {"faktor": 2})
