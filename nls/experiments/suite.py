@@ -80,7 +80,7 @@ class Suite:
             return self._by_name[experiment, run]
         except KeyError:
             raise UserError(
-                f"{experiment} has no run {run!r}; take one of results/{self.config.suite}/specs"
+                f"{experiment} has no run {run!r}; take one of results/{self.config.suite}/specs/{experiment}/*.yaml"
             ) from None
 
     @cached_property

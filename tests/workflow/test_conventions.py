@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -28,7 +29,44 @@ def test_a_word_that_is_no_target_ends_in_a_line_that_names_the_targets(snakemak
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     done = snakemake(tmp_path, target, "--dry-run", "--configfile", "small.yaml")
     assert done.returncode == 1
-    assert f"nls: {told}" in done.stdout
+    assert f"nls: {told}\n" in done.stdout
+    assert "Exception" not in done.stdout
+
+
+def test_a_run_that_is_not_in_the_suite_ends_in_a_line(snakemake, tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    wanted = "results/small/figure1/l3/metrics.json"
+    done = snakemake(tmp_path, wanted, "--dry-run", "--configfile", "small.yaml")
+    assert done.returncode == 1
+    assert "nls: figure1 has no run 'l3'; take one of results/small/specs/figure1/*.yaml\n" in done.stdout
+    assert "Exception" not in done.stdout
+
+
+@pytest.mark.parametrize("ending", ["fails", "fails alone", "is stopped"])
+def test_what_is_there_is_reported_where_a_target_fails(tmp_path, ending):
+    """Not where a person stops it, nor where single runs are asked for."""
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    program = tmp_path / "bin/nls"
+    program.parent.mkdir()
+    stop = "kill -INT $(cat pid); sleep 2" if ending == "is stopped" else ":"
+    program.write_text(f'#!/bin/sh\necho "$1" >> calls\n[ "$1" != run ] || {{ {stop}; exit 1; }}\n')
+    program.chmod(0o755)
+    target = "results/small/figure1/l2/metrics.json" if ending == "fails alone" else "figure1"
+    words = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", target]
+    done = subprocess.run(
+        ["sh", "-c", 'echo $$ > pid; exec "$@"', "sh", *words, "--cores", "1", "--configfile", "small.yaml"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        # Whoever runs tests in the background may ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.returncode == 1, done.stderr
+    calls = (tmp_path / "calls").read_text().split()
+    assert ("report" in calls) == (ending == "fails"), done.stderr
+    assert ("Some jobs failed" in done.stderr) == (ending == "fails")
+    assert ("Stopped: the same command goes on" in done.stderr) == (ending == "is stopped")
 
 
 @pytest.mark.parametrize("profile", ["default", "slurm"])

@@ -1,8 +1,10 @@
 # Checks the config, writes the specs, and says what each run needs; the rules only name files.
 import functools
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from nls.engine.finished import BENCHMARK, HISTORY, LOG, METRICS, PROVENANCE, SPEC
@@ -57,6 +59,7 @@ def run_spec(experiment):
     """
 
     def spec(wildcards):
+        spec_of(experiment, wildcards)
         if workflow.executor_plugin is None or workflow.dryrun:
             written = SUITE.has_written(experiment, wildcards.run)
             return spec_path(experiment) if written else []
@@ -80,9 +83,17 @@ def run_needs(experiment):
     def needs(wildcards):
         if workflow.remote_exec:
             let_runs_of_a_group_fail_alone()
-        return SUITE.spec(experiment, wildcards.run).needs()
+        return spec_of(experiment, wildcards).needs()
 
     return needs
+
+
+def spec_of(experiment, wildcards):
+    """The spec of a run; a run that the suite lacks ends in one line, where Snakemake tells an error in twenty."""
+    try:
+        return SUITE.spec(experiment, wildcards.run)
+    except UserError as error:
+        raise SystemExit(f"nls: {error}")
 
 
 def let_runs_of_a_group_fail_alone():
@@ -158,14 +169,56 @@ def kept_runs(*experiments):
 def no_such_target(wildcards):
     known = ", ".join([*SUITE.specs, "report"])
     if wildcards.target in RECIPES:
-        raise WorkflowError(
+        raise SystemExit(
             f"nls: the suite {SUITE.config.suite} has no {wildcards.target}; its targets: {known}"
         )
-    raise WorkflowError(f"nls: {wildcards.target} is no target; take of {known}")
+    raise SystemExit(f"nls: {wildcards.target} is no target; take of {known}")
+
+
+SIGNALS_HEARD = []
+
+
+def remember_ctrl_c():
+    """Note that a person stops the workflow, which Snakemake takes for a failure of a job."""
+    raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if raises and threading.current_thread() is threading.main_thread():
+
+        def stop(number, frame):
+            SIGNALS_HEARD.append(number)
+            signal.default_int_handler(number, frame)
+
+        signal.signal(signal.SIGINT, stop)
+
+
+remember_ctrl_c()
+
+
+def was_stopped():
+    """Tell whether a signal has ended the workflow: Ctrl-C, or SIGTERM, which Snakemake itself listens to."""
+    return bool(SIGNALS_HEARD or getattr(workflow.scheduler, "_user_kill", None))
+
+
+def asks_for_single_runs():
+    """Tell whether every target is a file of results: then nobody waits for tables."""
+    targets = workflow.dag_settings.targets
+    return bool(targets) and all(
+        str(target).startswith(f"{RESULTS}/") for target in targets
+    )
 
 
 def report_what_is_there():
-    """After a failure: tables, figures and report of the complete runs; a missing cell is empty and says why."""
+    """After a failure: tables, figures and report of the complete runs; a missing cell is empty and says why.
+
+    Not so after a signal, nor where single runs were asked for.
+    """
+    if was_stopped():
+        print(
+            "Stopped: the same command goes on from the last checkpoints.",
+            file=sys.stderr,
+        )
+        return
+    if asks_for_single_runs():
+        return
     print("Some jobs failed: reporting on the runs that are there.", file=sys.stderr)
     verbs = [
         *(["table", name] for name in SUITE_TABLES),
