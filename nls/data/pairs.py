@@ -34,7 +34,9 @@ def read_pairs(path: Path) -> list[Pair]:
             reader.fieldnames = columns
             rows = list(reader)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(
+            f"cannot read {path}: {error.strerror}: name a file that is there, relative to this directory"
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file ({error}): save it as CSV in UTF-8") from error
     missing = [name for name in _COLUMNS if name not in columns]

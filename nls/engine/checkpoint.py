@@ -175,7 +175,7 @@ def _require_readable(content: bytes) -> None:
 
 
 def require_savable(part: Stateful) -> None:
-    """Find out before the first step whether a checkpoint can hold the state of a user's class, as far as it is there.
+    """Find out before the first step whether a checkpoint can hold the state that a user's class has by then.
 
     Raises:
         UserError: it cannot; the message names the class and its file.
@@ -187,8 +187,7 @@ def require_savable(part: Stateful) -> None:
         torch.load(content, map_location="cpu", weights_only=True)
     except (pickle.PickleError, AttributeError, TypeError) as error:
         raise UserError(
-            f"{described(part)}: its state_dict holds more than {_SAVABLE}, and no checkpoint could keep it; mend the "
-            "file"
+            f"{described(part)}: its state_dict holds more than {_SAVABLE}, which no checkpoint keeps; mend the file"
         ) from error
 
 

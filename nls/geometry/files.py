@@ -65,7 +65,9 @@ def require_readable(path: Path, formats: tuple[str, ...]) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(
+            f"cannot read {path}: {error.strerror}: name a file that is there, relative to this directory"
+        ) from error
     if size == 0:
         raise UserError(f"{path} is empty: give a file with points")
 

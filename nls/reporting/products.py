@@ -144,11 +144,12 @@ def make_table(name: str, suite: str) -> Table:
     """Make a table from a suite's run directories.
 
     Raises:
-        UserError: there is no such table or suite.
+        UserError: there is no such table or suite, or the suite has no such experiment.
     """
     product = _known(TABLES, name, "table")
     evidence = Evidence(suite)
     evidence.require_suite(or_reference=True)
+    evidence.require_experiments(name, product.experiments)
     frame, notes = product.make(evidence)
     outdated = [line for experiment in product.experiments for line in evidence.outdated(experiment)]
     return Table(name, suite, frame, [*notes, *outdated])
@@ -158,11 +159,12 @@ def write_figure(name: str, suite: str) -> list[Path]:
     """Write ``reports/<suite>/<name>`` as SVG, PDF and PNG, and as HTML where the figure has an interactive page.
 
     Raises:
-        UserError: there is no such figure or suite.
+        UserError: there is no such figure or suite, or the suite has no such experiment.
     """
     product = _known(FIGURES, name, "figure")
     evidence = Evidence(suite)
     evidence.require_suite(or_reference=True)
+    evidence.require_experiments(name, product.experiments)
     import matplotlib.pyplot as plt
 
     from nls.reporting.style import FORMATS, use_house_style

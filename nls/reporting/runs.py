@@ -1,6 +1,7 @@
 """Run directories as evidence: what a suite asked for, what is there, and why something is not."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,29 @@ class Evidence:
         known = {path.parent.name for place in places for path in self.results.glob(place)}
         if self.suite not in known:
             found = f"; there is {', '.join(sorted(known))}" if known else ""
+            raise UserError(f"{self.results / self.suite}: no such suite{found}; {self._next_step(known)}")
+
+    def require_experiments(self, product: str, experiments: Sequence[str]) -> None:
+        """Raise UserError where the suite has none of the experiments, here or in git, so that nothing is shown."""
+        specs, kept = self.results / self.suite / "specs", self.results / "reference" / self.suite
+        has = {path.parent.name for path in specs.glob("*/[!.]*.yaml")} | {
+            path.stem for path in kept.glob("*.csv")
+        }
+        if has.isdisjoint(experiments):
             raise UserError(
-                f"{self.results / self.suite}: no such suite{found}; "
-                f"run snakemake --configfile config/{self.suite}.yaml"
+                f"the suite {self.suite} has no {product}; it has {', '.join(sorted(has)) or 'no runs'}"
             )
+
+    def _next_step(self, known: Collection[str]) -> str:
+        """Return what to do where the suite is not known."""
+        stem = Path(self.suite).stem if self.suite.endswith((".yaml", ".yml")) else ""
+        if stem:
+            return f"take the name that stands after suite: in the file, such as {stem}"
+        if close := difflib.get_close_matches(self.suite, known, n=1):
+            return f"did you mean {close[0]!r}?"
+        if (config := Path("config") / f"{self.suite}.yaml").exists():
+            return f"run snakemake --configfile {config}"
+        return "run snakemake --configfile FILE.yaml with the file that names it"
 
 
 def read_run(directory: Path) -> RunRecord:

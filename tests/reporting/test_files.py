@@ -84,8 +84,9 @@ def test_a_figure_is_written_as_svg_pdf_and_png_with_the_same_bytes_each_time(tm
         return picture
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "results/s/specs").mkdir(parents=True)
-    monkeypatch.setitem(products.FIGURES, "drawn", FigureProduct((), draw))
+    (tmp_path / "results/s/specs/figure1").mkdir(parents=True)
+    (tmp_path / "results/s/specs/figure1/one.yaml").touch()
+    monkeypatch.setitem(products.FIGURES, "drawn", FigureProduct(("figure1",), draw))
     written = write_figure("drawn", "s")
     assert [path.name for path in written] == ["drawn.svg", "drawn.pdf", "drawn.png"]
     first = [path.read_bytes() for path in written]

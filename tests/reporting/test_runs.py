@@ -7,6 +7,7 @@ import yaml
 from made_up import as_reference, finish
 
 from nls.cli import main
+from nls.errors import UserError
 from nls.reporting.runs import Evidence, missing_notes
 
 SPEC = {
@@ -169,3 +170,32 @@ def test_runs_that_have_not_begun_share_a_line_and_one_that_failed_has_its_own(f
         "missing: later-2 (ValueError: no such luck; log: results/s/figure2/later-2/run.log)",
         "missing: later-0, later-1 and 1 more (not run)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("suite", "told"),
+    [
+        ("small.yaml", "take the name that stands after suite: in the file, such as small"),
+        ("smal", "no such suite; there is small; did you mean 'small'?"),
+        ("other", "run snakemake --configfile config/other.yaml"),
+        ("none", "run snakemake --configfile FILE.yaml with the file that names it"),
+    ],
+)
+def test_a_suite_that_is_not_there_ends_in_a_next_step_that_can_be_taken(tmp_path, monkeypatch, suite, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/small/specs").mkdir(parents=True)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/other.yaml").touch()
+    with pytest.raises(UserError) as raised:
+        Evidence(suite).require_suite()
+    assert str(raised.value).endswith(told)
+
+
+def test_a_product_of_an_experiment_that_the_suite_lacks_is_refused(folder, capsys):
+    for verb, name in (("table", "table2"), ("figure", "table1-eps")):
+        assert main([verb, name, "--suite", "s"]) == 2
+        assert capsys.readouterr().err == f"nls: the suite s has no {name}; it has figure2\n"
+    assert not list(folder.glob("reports/s/table*"))
+    (folder / "results/reference/s").mkdir(parents=True)
+    (folder / "results/reference/s/table2.csv").touch()
+    Evidence("s").require_experiments("table2", ("table2",))
