@@ -213,6 +213,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(shapes, capsys, words, fold
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(spec))
     finish(shapes / "results/s/figure2/one", spec, {})
+    for product in words[1:]:
+        kept = shapes / f"results/reference/s/{product}.csv"
+        kept.parent.mkdir(parents=True)
+        kept.touch()
     (shapes / folder).write_text("a file")
     assert main([*words, *(["s"] if words == ["keep"] else ["--suite", "s"])]) == 2
     told = capsys.readouterr().err
