@@ -103,7 +103,7 @@ class Run:
         self.history = saved["history"]
         self.timings = saved["timings"]
         self._pieces = saved["pieces"]
-        self.notes = saved["notes"] + self.notes
+        self.notes = list(dict.fromkeys(saved["notes"] + self.notes))
         self.interruptions = saved["interruptions"] + 1
         self._earlier = saved["wall_seconds"]
         print(f"resuming after {self._earlier:.0f} s of work", flush=True)

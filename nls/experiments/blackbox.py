@@ -22,7 +22,7 @@ from nls.experiments.common import (
     ExperimentConfig,
     Seed,
     Seeds,
-    require_images,
+    note_fewer_images,
     results_directory,
     seed_list,
 )
@@ -132,7 +132,7 @@ def run(spec: Spec, run: Run) -> dict[str, Any]:
     group, plan = spec.group, spec.group.transfer
     data = load_images(group.dataset, Path(spec.data_root))
     run.data[group.dataset] = data.fingerprint
-    require_images("transfer.test_images", plan.test_images, len(data.test.labels))
+    note_fewer_images(run, "transfer.test_images", plan.test_images, len(data.test.labels))
     images, labels = images_of(data.test, slice(plan.test_images), run.device)
     images = images.float() / 255
 

@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from nls.data import IMAGE_SETS
 from nls.engine.limits import LARGEST_SEED
+from nls.engine.runs import Run
 from nls.engine.settings import Device, RunSpec, Settings, matching
-from nls.errors import UserError
 
 # Of one row or run; a table of more is a slip of the pen.
 MOST_SEEDS = 10_000
@@ -35,8 +35,13 @@ PathText = Annotated[
 ]
 
 
+def is_dataset(name: str) -> bool:
+    """Tell whether this can be the name of an image data set: a known one, or the path of an ``.npz`` file."""
+    return name in IMAGE_SETS or name.endswith(".npz")
+
+
 def _check_dataset(name: str) -> str:
-    if name not in IMAGE_SETS and not name.endswith(".npz"):
+    if not is_dataset(name):
         raise ValueError(f"take one of {', '.join(IMAGE_SETS)}, or the path of an .npz file")
     return name
 
@@ -51,16 +56,10 @@ def seed_list(seeds: int | list[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
-def require_images(key: str, asked: int | None, there: int) -> None:
-    """Check that there are as many images as a setting asks for; None asks for all.
-
-    Raises:
-        UserError: there are fewer; the message names ``key``.
-    """
+def note_fewer_images(run: Run, key: str, asked: int | None, there: int) -> None:
+    """Note in the provenance that a setting asks for more images than there are, and gets all; None asks for all."""
     if asked is not None and asked > there:
-        raise UserError(
-            f"{key}: {asked} images are more than the {there} that there are: take fewer, or null"
-        )
+        run.note(f"{key} asks for {asked} images and there are {there}: all are taken")
 
 
 class Resources(Settings):

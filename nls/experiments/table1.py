@@ -42,7 +42,8 @@ from nls.experiments.common import (
     ExperimentConfig,
     Seed,
     Seeds,
-    require_images,
+    is_dataset,
+    note_fewer_images,
     results_directory,
     seed_list,
 )
@@ -168,11 +169,9 @@ class Config(ExperimentConfig):
         if missing:
             raise ValueError(f"attacks has no key {missing[0]!r}, which a row's dataset needs")
         datasets = [row.dataset for row in self.rows]
-        if unused := [name for name in self.attacks if name not in datasets]:
-            hint = did_you_mean(unused[0], datasets)
-            raise ValueError(
-                f"attacks has the key {unused[0]!r}, and no row has this dataset; {hint}remove it"
-            )
+        if unknown := [name for name in self.attacks if name not in datasets and not is_dataset(name)]:
+            hint = did_you_mean(unknown[0], [*datasets, *IMAGE_SETS])
+            raise ValueError(f"attacks has the key {unknown[0]!r}, which is no data set; {hint}remove it")
         return self
 
 
@@ -241,18 +240,14 @@ def _require_distinct(rows: Sequence[Row]) -> None:
 
 
 def run(spec: Spec, run: Run) -> dict[str, Any]:
-    """Train, attack, and draw the curves.
-
-    Raises:
-        UserError: the test set has fewer images than the attacks, or the curves, are to have.
-    """
+    """Train, attack, and draw the curves."""
     row, plan = spec.row, spec.attacks
     data = load_images(row.dataset, Path(spec.data_root))
     run.data[row.dataset] = data.fingerprint
     require_defined(members(plan.attacks), data.classes, "linf", data.test.images.shape)
     there = len(data.test.labels)
-    require_images("attacks.test_images", plan.test_images, there)
-    require_images("attacks.curve_images", plan.curve_images, plan.test_images or there)
+    note_fewer_images(run, "attacks.test_images", plan.test_images, there)
+    note_fewer_images(run, "attacks.curve_images", plan.curve_images, plan.test_images or there)
     method = make_method(row.method, spec.method_settings())
     trained = train(row.network, method, data, row.training, run, seed=spec.seed, eps=plan.eps)
     network = trained.network

@@ -26,7 +26,7 @@ from nls.engine.steps import LOOK, cosine, require_finite
 from nls.engine.user_code import is_user_code
 from nls.errors import UserError
 from nls.experiments.calibration import calibrate, output_layer
-from nls.experiments.common import FEWEST_HELD_OUT, require_images
+from nls.experiments.common import FEWEST_HELD_OUT, note_fewer_images
 from nls.experiments.kept_weights import KeptWeights, robustness
 from nls.networks.classifiers import CLASSIFIERS, build_classifier
 from nls.objectives.base import ClassifierLoss, Moment, backward, require_loss
@@ -152,7 +152,7 @@ def train(
     end, by then calibrated if that is wanted.
 
     Raises:
-        UserError: the part of the training set is larger than it, or not larger than ``held_out`` and a batch, or see
+        UserError: the part of the training set is not larger than ``held_out`` and a batch, or see
             :func:`output_layer`, :func:`require_savable` and :func:`backward`.
         RunError: a loss is not finite.
     """
@@ -163,6 +163,7 @@ def train(
         if parameter.dim() == 4:
             parameter.data = channels_last(parameter.data)
     optimizer = _optimizer(network, training)
+    note_fewer_images(run, "training.train_images", training.train_images, len(data.train.labels))
     rows, kept_out = _divided(data.train, training, seed)
     images, labels = images_of(data.train, rows, device)
     batches = len(images) // training.batch_size
@@ -248,7 +249,7 @@ def _divided(split: Split, training: Training, seed: int) -> tuple[np.ndarray, n
     """Return the rows of the images to train on, and of those that are held out.
 
     Raises:
-        UserError: the split has fewer images than ``train_images``, or those to train on do not fill a batch.
+        UserError: those to train on do not fill a batch.
     """
     rows = numpy_stream(seed, "subset").permutation(len(split.labels))[: training.train_images]
     held_out, rows = rows[: training.held_out], rows[training.held_out :]
@@ -257,7 +258,6 @@ def _divided(split: Split, training: Training, seed: int) -> tuple[np.ndarray, n
             f"{len(rows)} images are left to train on, fewer than a batch of {training.batch_size}: take more "
             "train_images, a smaller batch_size, or fewer held_out"
         )
-    require_images("train_images", training.train_images, len(split.labels))
     return rows, held_out
 
 

@@ -100,7 +100,7 @@ DIGITS = (*FIGURE2, "datasets", "digits")
         (changed(*TABLE1, "attacks", {}), ["experiments.table1: attacks has no key 'digits'"]),
         (
             changed(*TABLE1, "attacks", PLANS | {"mnits": PLANS["digits"]}),
-            ["experiments.table1: attacks has the key 'mnits', and no row has this dataset"],
+            ["experiments.table1: attacks has the key 'mnits', which is no data set"],
         ),
         (
             changed(*TABLE1, "attacks", "digits", "attacks", ["pgd-xent", "pgd-xent"]),
