@@ -51,6 +51,8 @@ def reconstruct_file(
         require_writable(save_to, (".safetensors",))
         _with_level_set(method, "--save-network")
     if watch is not None:
+        if watch.exists() and not watch.is_dir():
+            raise UserError(f"{watch}: name a folder")
         require_place(watch / ANIMATION)
     began = time.monotonic()
     cloud = read_cloud(scan, seed)
