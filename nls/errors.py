@@ -1,6 +1,8 @@
 """What stops a verb: bad input, a run that cannot go on, a signal."""
 
+import difflib
 import signal
+from collections.abc import Iterable
 
 
 class NlsError(Exception):
@@ -55,6 +57,12 @@ def first_line(error: BaseException) -> str:
     """Return the first line of what an exception says; the name of its class if it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the nearest of the known words, and a space; nothing where none is near."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def shortened(text: str, longest: int = 40) -> str:

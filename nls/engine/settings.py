@@ -1,9 +1,8 @@
 """Settings read from YAML: strict models whose errors name the file, the key and what is allowed."""
 
-import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from nls.errors import UserError, shortened
+from nls.errors import UserError, did_you_mean, shortened
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -176,12 +175,6 @@ def _first_problem(model: type[BaseModel], error: pydantic.ValidationError) -> s
         return f"{key}: {message}"  # it names what is wrong within
     shown = shortened(repr(problem["input"]), _LONGEST)
     return f"{key}: {shown} is not allowed: {message[0].lower()}{message[1:]}"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the nearest of the known words, and a space; nothing where none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[str]]:

@@ -20,11 +20,11 @@ from nls.engine.checkpoint import require_savable
 from nls.engine.optimizers import Adam
 from nls.engine.runs import Run
 from nls.engine.seeds import numpy_stream, stream_seed, torch_stream
-from nls.engine.settings import RunSpec, Settings, did_you_mean, run_name, told_with_key
+from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.state import Part, Stateful, restore, snapshot
 from nls.engine.steps import LOOK, require_finite
 from nls.engine.user_code import is_user_code, user_files
-from nls.errors import UserError
+from nls.errors import UserError, did_you_mean
 from nls.experiments.common import FEWEST_HELD_OUT, MOST_SEEDS, Common, DatasetName, ExperimentConfig, Seed
 from nls.networks.ensemble import Ensemble
 from nls.networks.small_convnet import SmallConvNet

@@ -33,9 +33,9 @@ from nls.data import IMAGE_SETS, load_images
 from nls.engine.finished import METRICS
 from nls.engine.runs import Run
 from nls.engine.seeds import torch_stream
-from nls.engine.settings import RunSpec, Settings, did_you_mean, run_name, told_with_key
+from nls.engine.settings import RunSpec, Settings, run_name, told_with_key
 from nls.engine.user_code import is_user_code, short_name, user_file, user_files
-from nls.errors import UserError
+from nls.errors import UserError, did_you_mean
 from nls.experiments.common import (
     Common,
     DatasetName,

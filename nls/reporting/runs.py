@@ -1,6 +1,5 @@
 """Run directories as evidence: what a suite asked for, what is there, and why something is not."""
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from nls.engine.finished import (
 )
 from nls.engine.settings import deciding, first_difference
 from nls.engine.yaml_files import read_yaml
-from nls.errors import UserError
+from nls.errors import UserError, did_you_mean
 from nls.reporting.kept_runs import kept_file, read_kept
 
 RESULTS, REPORTS = Path("results"), Path("reports")
@@ -137,8 +136,8 @@ class Evidence:
         stem = Path(self.suite).stem if self.suite.endswith((".yaml", ".yml")) else ""
         if stem:
             return f"take the name that stands after suite: in the file, such as {stem}"
-        if close := difflib.get_close_matches(self.suite, known, n=1):
-            return f"did you mean {close[0]!r}?"
+        if hint := did_you_mean(self.suite, known):
+            return hint.strip()
         if (config := Path("config") / f"{self.suite}.yaml").exists():
             return f"run snakemake --configfile {config}"
         return "run snakemake --configfile FILE.yaml with the file that names it"
