@@ -36,7 +36,7 @@ def load_scans(root: Path, name: str, numbers: Sequence[int] | None = None) -> l
     unknown = [number for number in numbers or () if number not in there]
     if unknown:
         raise UserError(
-            f"{name} has no scan {unknown[0]}: take of {', '.join(f'{number:03d}' for number in there)}"
+            f"{name} has no scan {unknown[0]}: take one of {', '.join(f'{number:03d}' for number in there)}"
         )
     pairs = [
         ScanPair(f"{number:03d}", scan_path(folder, number), registration_path(folder, number))

@@ -58,7 +58,7 @@ class Config(ExperimentConfig):
     def _known(cls, names: list[str]) -> list[str]:
         unknown = [name for name in names if name not in CURVES]
         if unknown:
-            raise ValueError(f"{unknown[0]} is no curve; take of {', '.join(CURVES)}")
+            raise ValueError(f"{unknown[0]} is no curve; take one of {', '.join(CURVES)}")
         return names
 
 

@@ -34,7 +34,7 @@ class Config(table2.ReconstructionConfig):
     def _known(cls, names: list[str]) -> list[str]:
         unknown = [name for name in names if name not in CONDITIONS]
         if unknown:
-            raise ValueError(f"{unknown[0]} is no condition; take of {', '.join(CONDITIONS)}")
+            raise ValueError(f"{unknown[0]} is no condition; take one of {', '.join(CONDITIONS)}")
         return names
 
 

@@ -21,7 +21,7 @@ SMALL = {"suite": "small", "experiments": {"figure1": {"training": {"steps": 1}}
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("tabel1", "tabel1 is no target; take of figure1, report"),
+        ("tabel1", "tabel1 is no target; take one of figure1, report"),
         ("table1", "the suite small has no table1; its targets: figure1, report"),
     ],
 )

@@ -172,7 +172,7 @@ def no_such_target(wildcards):
         raise SystemExit(
             f"nls: the suite {SUITE.config.suite} has no {wildcards.target}; its targets: {known}"
         )
-    raise SystemExit(f"nls: {wildcards.target} is no target; take of {known}")
+    raise SystemExit(f"nls: {wildcards.target} is no target; take one of {known}")
 
 
 SIGNALS_HEARD = []
