@@ -153,7 +153,7 @@ def test_the_notebook_runs_and_carries_no_outputs(tmp_path, monkeypatch, capsys)
 
 def test_the_ablation_is_what_the_reference_holds():
     frame, _ = table1.table(Evidence("beyond", ROOT / "results"))
-    page = (ROOT / "docs/beyond.md").read_text().split("**The ablation on the digits,")[1]
+    page = (ROOT / "docs/beyond.md").read_text().split("### The ablation on the digits,")[1]
     digits = frame[frame["dataset"] == "digits"]
     assert len(digits) == len(re.findall(r"^\| `", page, re.MULTILINE))
     rows = table1.by_seed(Evidence("beyond", ROOT / "results").reference("table1"))
