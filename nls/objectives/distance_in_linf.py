@@ -94,9 +94,6 @@ class DistanceInLinf(BoxSearch):
             )
             points = torch.where(as_column(roots.bracketed, ends), roots.points, ends)
             values, jacobian = values_and_jacobian(field, points, (labels,))
-            slope = jacobian[:, 0]
-            held = ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
-            jacobian = jacobian.masked_fill(held[:, None], 0.0)
         outer = functional.softplus(self.level - field(ends, labels)).mean()
         live = field(points, labels)
 
