@@ -38,6 +38,8 @@ _ORDER = ("figure1", "figure2", "table1", "blackbox", "table2", "table2-time", "
 _VERDICTS = {"agrees": "good", "reproduced": "good", "differs": "bad", "not reproduced": "bad"}
 # Rows above which a table has a window of its own.
 _LONG = 15
+# Columns above which a table is printed in small type.
+_WIDE = 30
 # Signs that may stand as they are in an address within double quotes.
 _PLAIN = " /:;=,+()-.'@!*"
 CAPTIONS = resources.files("nls.reporting") / "captions"
@@ -224,7 +226,10 @@ def _rows(table: pd.DataFrame, name: str) -> str:
     rows = table.to_html(index=False, border=0, classes="data", escape=True)
     # pandas aligns heads by an attribute that HTML no longer has.
     rows = rows.replace(' border="0"', "").replace(' style="text-align: right;"', "")
-    return _scrolling(rows, f"Table: {name}", "scroll long" if len(table) > _LONG else "scroll")
+    # So that the widest tables fit on paper: heads break after an underscore there.
+    rows = re.sub("<th>.*?</th>", lambda head: head[0].replace("_", "_<wbr>"), rows)
+    marks = ["scroll"] + ["long"] * (len(table) > _LONG) + ["wide"] * (len(table.columns) > _WIDE)
+    return _scrolling(rows, f"Table: {name}", " ".join(marks))
 
 
 def _scrolling(table: str, name: str, classes: str = "scroll") -> str:

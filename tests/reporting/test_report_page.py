@@ -322,6 +322,18 @@ def test_the_html_of_the_small_suite_is_valid_and_its_links_lead_to_one_place(sm
 
 
 @pytest.mark.workflow
+def test_paper_holds_every_table_of_the_small_suite(smoke, open_tab):
+    """A4 in landscape has 1,032 pixels between margins of 12 mm; browsers shrink a page by 1.5, which can be read."""
+    tab = open_tab(smoke / "reports/smoke/report.html", width=1548)
+    tab.emulate_media(media="print")
+    cut = tab.locator(".scroll").evaluate_all(
+        "(tables) => tables.filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.ariaLabel)"
+    )
+    tab.emulate_media(media="screen")
+    assert cut == []
+
+
+@pytest.mark.workflow
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (360, "light")])
 def test_the_page_of_the_small_suite_does(smoke, open_tab, width, scheme):
     tab = open_tab(smoke / "reports/smoke/report.html", width=width, scheme=scheme)
