@@ -223,4 +223,6 @@ def _why_unfinished(directory: Path) -> str:
             return str(read_json(directory / FAILURE).get("reason"))
         except DamagedRunError as problem:
             return f"failed; {problem}"
-    return "stopped before its end" if (directory / LOG).exists() else _NOT_RUN
+    log = directory / LOG
+    # Snakemake leaves an empty log where a cluster refused the job.
+    return "stopped before its end" if log.exists() and log.stat().st_size else _NOT_RUN

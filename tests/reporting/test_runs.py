@@ -166,9 +166,13 @@ def test_runs_that_have_not_begun_share_a_line_and_one_that_failed_has_its_own(f
     failed = folder / "results/s/figure2/later-2"
     failed.mkdir(parents=True)
     (failed / "failure.json").write_text('{"reason": "ValueError: no such luck"}')
+    for name, told in (("later-0", ""), ("later-3", "training: 1/7\n")):
+        (folder / "results/s/figure2" / name).mkdir()
+        (folder / "results/s/figure2" / name / "run.log").write_text(told)
     assert missing_notes(Evidence("s").missing("figure2")) == [
         "missing: later-2 (ValueError: no such luck; log: results/s/figure2/later-2/run.log)",
-        "missing: later-0, later-1 and 1 more (not run)",
+        "missing: later-3 (stopped before its end; log: results/s/figure2/later-3/run.log)",
+        "missing: later-0, later-1 (not run)",
     ]
 
 
