@@ -13,7 +13,7 @@ from nls.reporting.table1 import Seeds, TrainedRow, by_seed, doubts_about, least
 
 # Rows beyond the colours of the house have the same colours again, with these marks.
 MARKS = ("", "o", "s", "^", "v")
-_MISSING = "no complete run of Table 1 has this"
+_MISSING = "no complete run of Table 1 has what this figure shows"
 
 
 def every_seed(evidence: Evidence) -> Figure:

@@ -70,11 +70,10 @@ def figure(evidence: Evidence) -> Figure:
         axis.axhline(1e3 * _metrics(shown[0])["floor_l2"], color="0.6", linewidth=0.8)
         axis.set(xscale="log", yscale="log", title=f"{shown[0].spec['data']} {scan_name(shown[0])}{source}")
         axis.set_xlabel("seconds of training")
-        axis.set_xticks(shown[0].spec["seconds"], [f"{seconds:g}" for seconds in shown[0].spec["seconds"]])
-        axis.xaxis.set_minor_formatter("")
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_minor_formatter("")
+        for scale, subs in ((axis.xaxis, (1, 3)), (axis.yaxis, (1, 2, 5))):
+            scale.set_major_formatter("{x:g}")
+            scale.set_major_locator(LogLocator(subs=subs))
+            scale.set_minor_formatter("")
     axes[0, 0].set_ylabel(f"Chamfer distance (L2), ×10³{' m' if is_of_people(runs[0]) else ''}")
     picture.legend(named.values(), named, fontsize=8, loc="outside upper center", ncols=3)
     return picture

@@ -139,7 +139,9 @@ def test_a_trial_is_judged_by_held_out_images_alone(tmp_path):
     assert shown == {"held-out (here)": 62.5, "masking (here)": ""}
     assert notes == [table1.HOW_HELD_OUT]
     (axis,) = table1_figures.every_seed(evidence(tmp_path)).axes
-    assert [text.get_text() for text in axis.texts] == ["missing: no complete run of Table 1 has this"]
+    assert [text.get_text() for text in axis.texts] == [
+        "missing: no complete run of Table 1 has what this figure shows"
+    ]
 
 
 def test_a_variant_is_a_row_of_its_own(tmp_path):
@@ -382,7 +384,9 @@ def test_a_suite_without_curves_has_no_panel_of_them(tmp_path, images, points):
     trained(tmp_path, "mini", "madry", row, metrics | {"eps_curve": curve}, attacks=attacks)
     (axis,) = table1_figures.accuracy_against_eps(evidence(tmp_path)).axes
     assert not axis.lines
-    assert [text.get_text() for text in axis.texts] == ["missing: no complete run of Table 1 has this"]
+    assert [text.get_text() for text in axis.texts] == [
+        "missing: no complete run of Table 1 has what this figure shows"
+    ]
 
 
 def test_rows_beyond_the_colours_of_the_house_have_marks(tmp_path):
