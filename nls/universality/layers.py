@@ -27,12 +27,14 @@ def represent(surface: Hypersurface, dtype: torch.dtype = torch.float64) -> ReLU
     Unless the solid or its complement is convex, ``F`` is cut off below at a quarter of the diameter or less.
 
     Args:
-        surface: the boundary of a solid, bounded or not; ``nls.geometry.defects`` tells whether it is one.
+        surface: the boundary of a solid, bounded or not. Whether it is one is not checked here: a mesh with a hole
+            gives a network too, whose zeros are not the mesh. ``find_defect`` tells, of triangles or segments.
         dtype: of the weights, float32 or float64. Its rounding is the only error: signs are right farther than
             some tens of machine epsilons times the diameter from the surface.
 
     Raises:
-        UserError: if the facets bound no solid or the type is another one.
+        UserError: if a facet is degenerate, the facets are seen to contradict each other on what is inside, or the
+            type is another one.
     """
     if dtype not in (torch.float32, torch.float64):
         raise UserError(f"weights are float32 or float64, not {dtype}")
