@@ -11,7 +11,7 @@ from nls.cli import main
 from nls.errors import RunError, UserError
 from nls.geometry.metrics import compare
 from nls.geometry.neighbours import spacing
-from nls.geometry.poisson import estimated_normals
+from nls.geometry.poisson import estimated_normals, screened_poisson
 from nls.networks.detail import DetailedMLP
 from nls.networks.implicit import ImplicitMLP
 from nls.reconstruction import METHODS, reconstruct_with
@@ -227,6 +227,18 @@ def test_estimated_normals_point_outwards():
     cosines = (normals * outwards).sum(axis=1) / 0.3
     assert cosines.mean() > 0.95
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
+
+
+def test_points_that_occur_many_times_count_once():
+    few = cloud(SPHERE, 300)
+    order = np.random.default_rng(0).permutation(np.arange(20 * len(few)) % len(few))
+    # The first occurrences are in the order of the cloud.
+    order = np.concatenate([np.arange(len(few)), order])
+    np.testing.assert_array_equal(estimated_normals(few[order]), estimated_normals(few)[order])
+    found, expected = screened_poisson(few[order], depth=5), screened_poisson(few, depth=5)
+    np.testing.assert_array_equal(found.vertices, expected.vertices)
+    np.testing.assert_array_equal(found.faces, expected.faces)
+    assert found.is_watertight
 
 
 def test_poisson_closes_a_sphere():
