@@ -73,7 +73,7 @@ def facing_wrong_way(vertices: Float[np.ndarray, "v d"], facets: Facets) -> Bool
         # How many other components it lies in, whichever way they face.
         around = [winding_number(point, corners[number == o])[0] for o in set(number.tolist()) - {component}]
         depth = sum(round(abs(value)) for value in around)
-        wrong[own] = (_content(corners[own]) > 0) != (depth % 2 == 0)
+        wrong[own] = (signed_content(corners[own]) > 0) != (depth % 2 == 0)
     return wrong
 
 
@@ -87,7 +87,7 @@ def components(facets: Facets) -> Int[np.ndarray, " f"]:
     return connected_components(graph, directed=False)[1][:size]
 
 
-def _content(corners: Float[np.ndarray, "f d d"]) -> float:
+def signed_content(corners: Float[np.ndarray, "f d d"]) -> float:
     """Twice the area or six times the volume that facets enclose, positive if they face outwards."""
     return float(np.linalg.det(corners - corners.mean(axis=(0, 1))).sum())
 

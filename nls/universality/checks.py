@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.measure import find_contours, marching_cubes
 from torch import Tensor
 
-from nls.geometry.defects import components
+from nls.geometry.defects import components, signed_content
 from nls.geometry.hypersurface import Hypersurface
 from nls.geometry.meshing import topology
 from nls.geometry.octree import Grid, sample_volume
@@ -39,7 +39,7 @@ def check(
 
     Args:
         network: from ``represent``.
-        surface: triangles in space or segments in the plane.
+        surface: triangles in space or segments in the plane, of a bounded solid or of the complement of one.
         points: how many points to compare signs at.
         resolutions: nodes along an axis of the grids that the level set is extracted on.
         walls: of the surface's partition; found if not given.
@@ -184,7 +184,9 @@ def _wrong_signs(
     # The network sees what its type holds of a point, so the winding number must see the same.
     points = torch.from_numpy(points).to(network.dtype).double().numpy()
     values = _values(network, points)
-    inside: Bool[np.ndarray, " n"] = winding_number(points, facets) > 0.5
+    # The boundary of a complement winds around its body -1 times, and 0 times around the solid.
+    least = 0.5 if signed_content(facets) > 0 else -0.5
+    inside: Bool[np.ndarray, " n"] = winding_number(points, facets) > least
     return points[np.where(inside, values <= 0, values >= 0)]
 
 

@@ -81,6 +81,14 @@ def test_a_decimated_body_is_exact():
     assert network.depth < 60
 
 
+@pytest.mark.parametrize("name", ["polygon_with_holes", "body_with_cavity", "linked_components"])
+def test_the_complement_of_a_solid_is_exact(name):
+    surface = shape(name).complement()
+    numbers = check(represent(surface), surface, points=2000, resolutions=())
+    assert numbers["sign_error_distance"] < 1e-13
+    assert_zeros_are_the_surface(numbers)
+
+
 @pytest.mark.parametrize("name", ["polygon_with_holes", "torus", "linked_components"])
 def test_float32_is_right_to_its_rounding(name):
     surface = shape(name)
