@@ -59,14 +59,34 @@ def topology(mesh: trimesh.Trimesh) -> Topology:
 def mesh_zero_level(field: Field, grid: Grid, device: torch.device | str = "cpu") -> trimesh.Trimesh:
     """Extract the zero level set of a scalar field; normals point to where the field grows.
 
+    >>> from nls.geometry.octree import Grid
+    >>> def sphere(points):
+    ...     return points.norm(dim=1) - 0.7
+    >>> mesh_zero_level(sphere, Grid(64)).is_watertight
+    True
+
+    Args:
+        field: takes float32 points ``(n, 3)`` and returns a value for each, ``(n,)`` or ``(n, 1)``, which autograd
+            can differentiate by the points.
+        grid: its ``half_width`` sets the cube that is looked through. A surface that leaves the cube is open at the
+            cube's walls.
+        device: where the points are.
+
     Raises:
-        NoSurfaceError: the field has one sign on the whole grid.
+        NoSurfaceError: the field has one sign on the whole grid, or is not finite.
     """
     volume = sample_volume(field, grid, device)
+    # A NaN is neither less nor more than anything.
     if not volume.min() < 0 < volume.max():
+        broken = np.count_nonzero(~np.isfinite(volume))
+        if broken:
+            raise NoSurfaceError(
+                f"the field is not finite at {broken} of the grid's {volume.size} nodes, so there is no surface to "
+                "write: check the field's weights and the points"
+            )
         raise NoSurfaceError(
             "the level set never crosses zero inside the grid, so there is no surface to write: "
-            "train for more steps (--steps), or check the points"
+            "train for more steps (--steps), or check the points (from Python, also the grid's half_width)"
         )
     # scikit-image names its directions for axes in the order z, y, x, which is a mirror image.
     vertices, faces, _, _ = marching_cubes(volume, 0.0, gradient_direction="descent")

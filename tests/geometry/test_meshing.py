@@ -1,3 +1,5 @@
+import doctest
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import trimesh
 from skimage.measure import marching_cubes
 
 from nls.errors import UserError
+from nls.geometry import meshing
 from nls.geometry.meshing import largest_piece, mesh_zero_level, topology, without_small_pieces
 from nls.geometry.octree import Grid, sample_volume
 from nls.networks.implicit import ImplicitMLP
@@ -95,7 +98,7 @@ def test_the_largest_piece_keeps_its_holes_and_leaves_what_touches_it_in_a_verte
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_field_of_one_sign_has_no_mesh(sign):
-    with pytest.raises(UserError, match="never crosses zero"):
+    with pytest.raises(UserError, match=r"never crosses zero.*train for more steps.*half_width"):
         mesh_zero_level(lambda points: sign * (points.norm(dim=1) + 0.1), Grid(32))
 
 
@@ -108,3 +111,15 @@ def test_pieces_are_dropped_by_their_share_of_the_area():
     assert (dropped, topology(kept).components, topology(kept).watertight) == (1, 1, True)
     assert kept.bounds[0, 0] > 0
     assert len(kept.vertices) == len(np.unique(kept.faces))
+
+
+def test_a_field_with_numbers_that_are_none_is_not_said_to_lack_a_zero():
+    def field(points):
+        return torch.where(points[:, 0] > 0, torch.nan, points.norm(dim=1) - 0.7)
+
+    with pytest.raises(UserError, match="not finite at 500 of the grid's 1000 nodes"):
+        mesh_zero_level(field, Grid(10))
+
+
+def test_the_example_of_the_docstring_runs():
+    assert doctest.testmod(meshing) == (0, 3)
