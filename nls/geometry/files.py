@@ -51,8 +51,8 @@ def require_writable(path: Path, formats: tuple[str, ...] = WRITTEN_FORMATS, *in
     Raises:
         UserError: the ending is none of ``formats``, or see :func:`require_place`.
     """
-    _require_format(path, formats)
     require_place(path, *inputs)
+    _require_format(path, formats)
 
 
 def require_readable(path: Path, formats: tuple[str, ...]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from nls.engine.files import require_distinct, require_place
+from nls.engine.files import require_distinct
+from nls.geometry.files import require_writable
 from nls.universality.files import export_onnx, save_network
 from nls.universality.layers import represent
 from nls.universality.meshes import load_solid
@@ -19,16 +20,17 @@ def represent_file(
 
     Args:
         mesh: a file with a watertight triangle mesh.
-        out: the safetensors file to write.
+        out: the file to write, ``.safetensors``.
         dtype: ``float32`` or ``float64``.
         repair: try to mend a mesh with a defect.
-        onnx: an ONNX file to write too.
+        onnx: a file to write as ONNX too, ``.onnx``.
 
     Raises:
         UserError: if the mesh cannot be read, bounds no solid, or what is made of it cannot be written.
     """
-    for path in filter(None, (out, onnx)):
-        require_place(path, mesh)
+    require_writable(out, (".safetensors",), mesh)
+    if onnx is not None:
+        require_writable(onnx, (".onnx",), mesh)
     require_distinct(out, onnx)
     loaded = load_solid(mesh, repair)
     for change in loaded.changes:

@@ -16,7 +16,7 @@ _FORMAT = "nls.universality.ReLUNetwork 1"
 _PARTS = ("rows", "columns", "values", "bias")
 
 
-def save_network(network: ReLUNetwork, path: Path, notes: Mapping[str, str] | None = None) -> None:
+def save_network(network: ReLUNetwork, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
     """Write a network as safetensors, whole or not at all.
 
     For layer ``i`` it holds the compressed rows ``i.rows`` (out + 1), ``i.columns`` and ``i.values`` (one entry a
@@ -33,11 +33,11 @@ def save_network(network: ReLUNetwork, path: Path, notes: Mapping[str, str] | No
         for part in _PARTS
     }
     header = {**(notes or {}), "format": _FORMAT, "dimension": str(network.dimension)}
-    with written_whole(path) as temporary:
+    with written_whole(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=header)
 
 
-def load_network(path: Path) -> ReLUNetwork:
+def load_network(path: str | Path) -> ReLUNetwork:
     """Read a network that ``save_network`` wrote.
 
     Raises:
@@ -65,7 +65,7 @@ def load_network(path: Path) -> ReLUNetwork:
     return ReLUNetwork(layers)
 
 
-def export_onnx(network: ReLUNetwork, path: Path) -> None:
+def export_onnx(network: ReLUNetwork, path: str | Path) -> None:
     """Write a network as ONNX: ``Gemm`` and ``Relu`` on an input ``points`` (n, d) and an output ``values`` (n, 1).
 
     The weights are dense there, since not every tool reads sparse ones.
@@ -103,5 +103,5 @@ def export_onnx(network: ReLUNetwork, path: Path) -> None:
         raise UserError(f"{path} would pass ONNX's limit of 2 GiB; take fewer faces or --dtype float32")
     onnx.checker.check_model(model)
     assert kind in (TensorProto.FLOAT, TensorProto.DOUBLE)
-    with written_whole(path) as temporary:
+    with written_whole(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString())

@@ -20,7 +20,7 @@ class LoadedMesh:
     changes: tuple[str, ...]
 
 
-def load_solid(path: Path, repair: bool = False) -> LoadedMesh:
+def load_solid(path: str | Path, repair: bool = False) -> LoadedMesh:
     """Read a triangle mesh and make sure that it bounds a solid.
 
     Vertices at exactly the same place are one vertex, as in files that repeat them for every face; polygons are cut
@@ -33,7 +33,7 @@ def load_solid(path: Path, repair: bool = False) -> LoadedMesh:
     Raises:
         UserError: if the file cannot be read or has a defect, which the message names with the first offending face.
     """
-    mesh = _read(path)
+    mesh = _read(Path(path))
     defect = find_defect(from_mesh(mesh))
     if defect is None:
         return LoadedMesh(from_mesh(mesh), ())

@@ -1,12 +1,16 @@
 """Networks survive files: safetensors stay sparse, ONNX runs elsewhere."""
 
+from itertools import chain
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from nls.cli import main
 from nls.errors import UserError
-from nls.universality import evaluate, export_onnx, load_network, represent, save_network, shape
+from nls.universality import evaluate, export_onnx, load_network, load_solid, represent, save_network, shape
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -51,8 +55,6 @@ def test_damaged_files_are_refused(tmp_path):
 
 
 def test_the_command_writes_both_files(tmp_path, capsys):
-    import trimesh
-
     surface = shape("cube")
     mesh = tmp_path / "cube.ply"
     trimesh.Trimesh(surface.vertices, np.array(surface.facets), process=False).export(mesh)
@@ -64,3 +66,24 @@ def test_the_command_writes_both_files(tmp_path, capsys):
     network = load_network(out)
     assert network.dtype == torch.float32
     assert evaluate(network, torch.zeros(1, 3)).item() == 0.5
+
+
+@pytest.mark.parametrize("option", ["--out", "--onnx"])
+def test_the_command_writes_no_format_under_the_name_of_another(option, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trimesh.creation.box().export("cube.ply")
+    arguments = {"--out": "net.safetensors", option: "net.pt"}
+    assert main(["represent", "cube.ply", *chain(*arguments.items())]) == 2
+    assert "net.pt: unknown format '.pt'" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["cube.ply"]
+
+
+def test_paths_may_be_strings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trimesh.creation.box().export("cube.ply")
+    network = represent(load_solid("cube.ply").surface)
+    save_network(network, "net.safetensors")
+    assert load_network("net.safetensors").neurons == network.neurons
+    pytest.importorskip("onnx")
+    export_onnx(network, "net.onnx")
+    assert Path("net.onnx").stat().st_size > 0
