@@ -89,12 +89,24 @@ def noise(points: Float[Tensor, "n 3"]) -> float:
     return float(np.sqrt(np.median(left)))
 
 
+def distinct_points(
+    points: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " n"]]:
+    """Return the points without repetitions, in order, and for each given point which of these it is.
+
+    The neighbours of a point that occurs many times would be its own copies.
+    """
+    _, first, group = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    order = first.argsort()
+    return points[first[order]], order.argsort()[group.reshape(-1)]
+
+
 def _around_a_thousand(
     points: Float[Tensor, "n d"], count: int
 ) -> tuple[Float[np.ndarray, "m k"], Float64[np.ndarray, "m k d"]]:
     """Return the points nearest to about a thousand of the points, which are their own first: how far, and where."""
     every = points.detach().cpu().numpy()
-    cloud = every[np.sort(np.unique(every, axis=0, return_index=True)[1])]
+    cloud, _ = distinct_points(every)
     shown = np.ascontiguousarray(cloud[:: max(1, len(cloud) // 1000)])
     distances, index = KDTree(cloud, leafsize=_LEAF_POINTS).query(shown, k=min(count, len(cloud)))
     return distances, cloud[index].astype(np.float64)

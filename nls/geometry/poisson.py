@@ -3,10 +3,11 @@
 import numpy as np
 import pymeshlab
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from nls.errors import UserError
 from nls.geometry.meshlab import mesh_set
+from nls.geometry.neighbours import distinct_points
 
 
 def screened_poisson(
@@ -32,7 +33,7 @@ def screened_poisson(
         UserError: no surface came out, or MeshLab lacks its filters.
     """
     if normals is None:
-        points, _ = _distinct(points)
+        points, _ = distinct_points(points)
     meshes = _with_normals(points, neighbours, normals)
     try:
         meshes.generate_surface_reconstruction_screened_poisson(depth=depth, preclean=True, threads=threads)
@@ -56,25 +57,13 @@ def estimated_normals(points: Float[np.ndarray, "n 3"], neighbours: int = 16) ->
         points: the cloud, around the origin.
         neighbours: points in the fit of a normal.
     """
-    distinct, number = _distinct(points)
+    distinct, number = distinct_points(points)
     # The set of meshes has to outlive its mesh.
     meshes = _with_normals(distinct, neighbours)
     normals = meshes.current_mesh().vertex_normal_matrix().copy()
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(min=1e-12)
     # By the divergence theorem the mean of x · n over a closed surface is positive for outward normals.
     return (normals if np.einsum("nd,nd->", distinct, normals) > 0 else -normals)[number]
-
-
-def _distinct(points: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "m 3"], Int[np.ndarray, " n"]]:
-    """Return the points without repetitions, in order, and for each given point which of these it is.
-
-    The neighbours of a point that occurs many times would be its own copies, and these lie in no plane.
-    """
-    _, first, group = np.unique(points, axis=0, return_index=True, return_inverse=True)
-    if len(first) == len(points):
-        return points, np.arange(len(points))
-    order = first.argsort()
-    return points[first[order]], order.argsort()[group.reshape(-1)]
 
 
 def _with_normals(
