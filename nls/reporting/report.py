@@ -228,8 +228,8 @@ def _rows(table: pd.DataFrame, name: str) -> str:
     rows = rows.replace(' border="0"', "").replace(' style="text-align: right;"', "")
     # So that the widest tables fit on paper: heads break after an underscore there.
     rows = re.sub("<th>.*?</th>", lambda head: head[0].replace("_", "_<wbr>"), rows)
-    marks = ["scroll"] + ["long"] * (len(table) > _LONG) + ["wide"] * (len(table.columns) > _WIDE)
-    return _scrolling(rows, f"Table: {name}", " ".join(marks))
+    classes = "scroll" + " long" * (len(table) > _LONG) + " wide" * (len(table.columns) > _WIDE)
+    return _scrolling(rows, f"Table: {name}", classes)
 
 
 def _scrolling(table: str, name: str, classes: str = "scroll") -> str:

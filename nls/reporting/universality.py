@@ -131,7 +131,6 @@ def _draw_growth(axis: Axes, faces: Sequence[int], values: Sequence[float], labe
     exponent, factor = np.polyfit(np.log(faces), np.log(values), 1)
     axis.loglog(faces, values, "o", color=RED)
     axis.loglog(faces, np.exp(factor) * np.array(faces, dtype=float) ** exponent, color=BLUE)
-    axis.set(title=f"faces to the power {exponent:.2f}", ylabel=label)
+    axis.set(title=f"faces to the power {exponent:.2f}", xlabel="faces of the body", ylabel=label)
     axis.set_xticks(faces, [str(count) for count in faces], rotation=45)
     axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-    axis.set_xlabel("faces of the body")
